@@ -27,6 +27,7 @@ from channel_layers.exceptions import (
     ForeignChannelError,
     LayerClosed,
     LayerError,
+    LayerUnavailable,
     MessageTooLarge,
 )
 from channel_layers.history import History
@@ -177,7 +178,7 @@ class ChannelLayer(BaseChannelLayer):
             LayerClosed: the layer has been closed or is draining.
             TypeError: not a channel name.
         """
-        if channel not in self._hub.boxes:
+        if not (isinstance(channel, str) and channel in self._hub.boxes):
             require_channel_name(channel)
         body = self._encoded(message)
         await self._breathe()
@@ -218,7 +219,7 @@ class ChannelLayer(BaseChannelLayer):
             MessageTypeError, MessageTooLarge, LayerUnavailable, LayerClosed: as :meth:`send`.
             TypeError: not a group name.
         """
-        if group not in self._hub.groups:
+        if not (isinstance(group, str) and group in self._hub.groups):
             require_group_name(group)
         body = self._encoded(message)
         await self._breathe()
@@ -240,7 +241,7 @@ class ChannelLayer(BaseChannelLayer):
             TypeError: not a channel name.
         """
         hub, lock = self._hub, self._lock
-        box = hub.boxes.get(channel) or self._open_to_read(channel)
+        box = isinstance(channel, str) and hub.boxes.get(channel) or self._open_to_read(channel)
         if box.items:
             self._turns += 1
             if not self._turns & _BREATHE_MASK:
@@ -469,8 +470,6 @@ class ChannelLayer(BaseChannelLayer):
         return self._hub.counters.waiting
 
     def _ping_unanswered(self) -> LayerError:
-        from channel_layers.exceptions import LayerUnavailable
-
         return LayerUnavailable(
             f"{type(self).__name__} did not bring a message back to this process within "
             f"{self.options.send_timeout} s (send_timeout): is the broker up and reachable?"
