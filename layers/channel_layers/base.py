@@ -144,7 +144,8 @@ class ChannelLayer(BaseChannelLayer):
         name = new_channel_name(prefix, self._process)
         with self._lock:
             now = self._clock()
-            self._hub.open(name, now, process=True, owner=weakref.ref(name))
+            # Under a copy of the name: the hub must not keep the owner's own alive.
+            self._hub.open(str.__str__(name), now, process=True, owner=weakref.ref(name))
             self._tick(now)
         return name
 
