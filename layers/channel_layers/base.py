@@ -104,6 +104,8 @@ class ChannelLayer(BaseChannelLayer):
         self.group_expiry = options.group_expiry
         self.sync = SyncVerbs(self)
         self._clock = time.monotonic
+        self._draining = False
+        self._closed = False
         self._start_afresh()
         _layers.add(self)
 
@@ -120,8 +122,6 @@ class ChannelLayer(BaseChannelLayer):
             overflow=options.overflow,
         )
         self._turns = 0
-        self._draining = False
-        self._closed = False
         self._drained: list[ThreadWaiter | asyncio.Future[None]] = []
 
     # Channels
@@ -179,8 +179,7 @@ class ChannelLayer(BaseChannelLayer):
             LayerClosed: the layer has been closed or is draining.
             TypeError: not a channel name.
         """
-        if not (isinstance(channel, str) and channel in self._hub.boxes):
-            require_channel_name(channel)
+        self._check_channel(channel)
         body = self._encoded(message)
         await self._breathe()
         await self._send(channel, body)
@@ -220,8 +219,7 @@ class ChannelLayer(BaseChannelLayer):
             MessageTypeError, MessageTooLarge, LayerUnavailable, LayerClosed: as :meth:`send`.
             TypeError: not a group name.
         """
-        if not (isinstance(group, str) and group in self._hub.groups):
-            require_group_name(group)
+        self._check_group(group)
         body = self._encoded(message)
         await self._breathe()
         await self._group_send(group, body)
@@ -281,7 +279,9 @@ class ChannelLayer(BaseChannelLayer):
             LayerUnavailable, LayerClosed: as :meth:`send`.
         """
         self._require_open()
-        await self._group_add(require_group_name(group), require_channel_name(channel))
+        self._check_group(group)
+        self._check_channel(channel)
+        await self._group_add(group, channel)
 
     async def group_discard(self, group: str, channel: str) -> None:
         """End a membership; nothing happens if there is none.
@@ -292,7 +292,9 @@ class ChannelLayer(BaseChannelLayer):
             As :meth:`group_add`.
         """
         self._require_open()
-        await self._group_discard(require_group_name(group), require_channel_name(channel))
+        self._check_group(group)
+        self._check_channel(channel)
+        await self._group_discard(group, channel)
 
     async def group_channels(self, group: str) -> list[str]:
         """The channels in a group, of all processes.
@@ -301,7 +303,8 @@ class ChannelLayer(BaseChannelLayer):
             As :meth:`group_add`.
         """
         self._require_open()
-        return await self._group_channels(require_group_name(group))
+        self._check_group(group)
+        return await self._group_channels(group)
 
     async def history(
         self, group: str, since: Position | None = None, limit: int | None = None
@@ -315,14 +318,14 @@ class ChannelLayer(BaseChannelLayer):
 
         Raises:
             LayerError: the option ``history`` does not name this group.
-            TypeError: not a group name.
+            TypeError: not a group name, or ``since`` is not an (epoch, offset) pair.
             ValueError: ``limit`` is less than 1.
         """
         self._require_open()
         if limit is not None and limit < 1:
             raise ValueError(f"limit must be 1 or more, or None for all, not {limit!r}.")
         if since is not None:
-            since = Position(*since)
+            since = _position(since)
         return await self._history(self._require_history(group), since, limit)
 
     async def position(self, group: str) -> Position:
@@ -365,6 +368,7 @@ class ChannelLayer(BaseChannelLayer):
 
     def stats(self) -> Stats:
         """Figures of this process: no I/O."""
+        self._report_drops()
         with self._lock:
             hub = self._hub
             self._tick(self._clock())
@@ -394,7 +398,9 @@ class ChannelLayer(BaseChannelLayer):
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._begin_drain(waiter):
             try:
-                await asyncio.wait_for(waiter, timeout or self.options.send_timeout)
+                await asyncio.wait_for(
+                    waiter, self.options.send_timeout if timeout is None else timeout
+                )
             except TimeoutError:
                 logger.warning("Drained with %d messages still unread.", self._hub.counters.waiting)
         return self._hub.counters.waiting
@@ -409,6 +415,7 @@ class ChannelLayer(BaseChannelLayer):
                 box = self._hub.close(channel)
                 if box is not None:
                     self._waker.wake_all(box)
+            self._end_drain()
         self._report_drops()
 
     # What a layer implements; names are legal, bodies encoded and within max_message_size
@@ -467,7 +474,7 @@ class ChannelLayer(BaseChannelLayer):
     def _drain_blocking(self, timeout: float | None) -> int:
         waiter = ThreadWaiter()
         if self._begin_drain(waiter):
-            waiter.wait(timeout or self.options.send_timeout)
+            waiter.wait(self.options.send_timeout if timeout is None else timeout)
         return self._hub.counters.waiting
 
     def _ping_unanswered(self) -> LayerError:
@@ -483,6 +490,15 @@ class ChannelLayer(BaseChannelLayer):
             self._require_open()
             raise LayerClosed("The layer is draining and takes no new messages.")
         return encode(message, max_size=self.options.max_message_size)
+
+    def _check_channel(self, channel: object) -> None:
+        # A name in use here has been checked before: a look-up costs a tenth of the pattern.
+        if not (isinstance(channel, str) and channel in self._hub.boxes):
+            require_channel_name(channel)
+
+    def _check_group(self, group: object) -> None:
+        if not (isinstance(group, str) and group in self._hub.groups):
+            require_group_name(group)
 
     async def _breathe(self) -> None:
         self._turns += 1
@@ -535,7 +551,7 @@ class ChannelLayer(BaseChannelLayer):
 
     def _report_drops(self) -> None:
         drops = self._hub.drops
-        if drops.untold:
+        if drops.untold and self._clock() >= drops.quiet_until:
             # Outside the lock: a log handler may well send through this very layer.
             with self._lock:
                 notices = drops.notices(self._clock())
@@ -569,6 +585,15 @@ class ChannelLayer(BaseChannelLayer):
                 'such as history={"chat.*": (100, 300)} for 100 messages and 300 seconds.'
             )
         return group
+
+
+def _position(since: object) -> Position:
+    # It may well come from a browser, as a list and unchecked.
+    if isinstance(since, list | tuple) and len(since) == 2:
+        epoch, offset = since
+        if isinstance(epoch, str) and isinstance(offset, int) and not isinstance(offset, bool):
+            return Position(epoch, offset)
+    raise TypeError(f"since must be a position, (epoch: str, offset: int), not {repr(since)[:100]}.")
 
 
 _layers: weakref.WeakSet[ChannelLayer] = weakref.WeakSet()

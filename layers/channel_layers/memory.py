@@ -71,12 +71,13 @@ class InMemoryChannelLayer(ChannelLayer):
     async def _group_add(self, group: str, channel: str) -> None:
         with self._lock:
             now = self._clock()
-            process = process_of(channel)
-            # A channel of another process can only be of one that is gone, and with it all
-            # its memberships.
-            if process is None or process == self._process:
+            box = self._hub.boxes.get(channel)
+            if box is None:
+                process = process_of(channel)
+                if process is not None and process != self._process:
+                    return  # another process can only be one that is gone, its memberships too
                 box = self._hub.open(channel, now, process=process is not None)
-                self._hub.add(group, box, now)
+            self._hub.add(group, box, now)
             self._tick(now)
 
     async def _group_discard(self, group: str, channel: str) -> None:

@@ -81,12 +81,13 @@ class Waker:
 
     def _post(self, loop: asyncio.AbstractEventLoop, waiter: Waiter) -> bool:
         if loop.is_closed():
-            self._posted.pop(loop, None)
             return False
         posted = self._posted.get(loop)
         if posted is not None:
             posted.append(waiter)
             return True
+        for other in [other for other in self._posted if other.is_closed()]:
+            del self._posted[other]
         try:
             loop.call_soon_threadsafe(self._deliver, loop)
         except RuntimeError:  # closed since

@@ -105,6 +105,14 @@ async def test_the_limit_of_a_history_is_checked() -> None:
         await layer.history("room", limit=0)
 
 
+@pytest.mark.parametrize("since", ["e1", ["e"], [1, "e"], {"epoch": "e"}, ("e", 1.5), ("e", True)])
+async def test_a_position_from_outside_is_checked(since: Any) -> None:
+    layer = InMemoryChannelLayer(history={"*": (10, 10)})
+    with pytest.raises(TypeError, match="since must be a position"):
+        await layer.history("room", since=since)
+    assert not (await layer.history("room", since=["e", 1])).recovered  # type: ignore[arg-type]  # from JSON
+
+
 async def test_a_channel_of_another_layer_cannot_be_read_or_closed() -> None:
     layer, other = InMemoryChannelLayer(), InMemoryChannelLayer()
     channel = await other.new_channel()
