@@ -67,6 +67,18 @@ def test_a_home_that_was_closed_is_replaced_and_its_owner_told() -> None:
     asyncio.run(home.stop())
 
 
+def test_what_a_loop_did_not_get_to_before_it_was_closed_is_done_by_the_next(
+    home: HomeLoop,
+) -> None:
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(home.run(where_it_runs))
+    done: list[int] = []
+    home.call(lambda: done.append(1))
+    loop.close()
+    home.run_blocking(where_it_runs)
+    assert done == [1]
+
+
 def test_results_and_errors_come_back_to_every_caller(home: HomeLoop) -> None:
     async def double(number: int) -> int:
         if number % 10 == 0:

@@ -47,16 +47,20 @@ async def test_a_plain_channel_keeps_its_messages_for_a_later_reader() -> None:
     assert await layer.receive("thumbnails") == {"type": "make", "id": 1}
 
 
-async def test_members_of_a_group_may_change_what_they_get() -> None:
+@pytest.mark.parametrize("message", [{"flat": 1}, {"nested": {"list": [1]}}])
+async def test_members_of_a_group_may_change_what_they_get(message: dict[str, Any]) -> None:
     layer = InMemoryChannelLayer()
-    first, second = await layer.new_channel(), await layer.new_channel()
-    for message in ({"n": 1}, {"nested": {"list": [1]}}):
-        for channel in (first, second):
-            await layer.group_add("room", channel)
-        await layer.group_send("room", message)
-        got = await layer.receive(first)
+    channels = [await layer.new_channel() for _ in range(4)]
+    for channel in channels:
+        await layer.group_add("room", channel)
+    await layer.group_send("room", message)
+    for channel in channels:
+        got = await layer.receive(channel)
+        assert got == message
+        for inner in got.values():
+            if isinstance(inner, dict):
+                inner.clear()
         got.clear()
-        assert await layer.receive(second) == message
 
 
 async def test_many_at_once_and_the_full_ones_are_named() -> None:
@@ -211,6 +215,18 @@ async def test_a_channel_whose_owner_is_gone_is_reclaimed_and_one_in_use_is_not(
     layer.stats()
     assert await layer.group_channels("room") == [kept]
     assert layer.stats()["counters"]["reclaimed"] == 1
+
+
+async def test_a_channel_that_is_being_read_is_never_reclaimed() -> None:
+    layer = InMemoryChannelLayer(expiry=10)
+    now = layer._clock()
+    channel = str.__str__(await layer.new_channel())
+    gc.collect()
+    reader = await waiting(layer, channel)
+    layer._clock = lambda: now + 100
+    layer.stats()
+    await layer.send(channel, {"still": "there"})
+    assert await reader == {"still": "there"}
 
 
 async def test_a_busy_reader_and_a_busy_sender_let_others_run() -> None:

@@ -71,6 +71,16 @@ def test_a_recovery_is_whole_or_says_that_it_is_not(
         assert later.offset == (earlier.offset + 1 if later.epoch == earlier.epoch else 1)
 
 
+def test_the_oldest_go_by_number_and_by_age() -> None:
+    store = histories()
+    for number in range(SIZE + 2):
+        store.append("chat.a", b"%d" % number, number)
+    kept = store.read("chat.a", None, None, SIZE + 1).entries
+    assert [entry.body for entry in kept] == [b"2", b"3", b"4", b"5"]
+    assert [entry.body for entry in store.read("chat.a", None, 2, SIZE + 1).entries] == [b"4", b"5"]
+    assert [e.body for e in store.read("chat.a", None, None, 3 + SECONDS).entries] == [b"4", b"5"]
+
+
 def test_reading_on_by_pages_gives_everything_once() -> None:
     store = histories()
     start = store.position("chat.a", 0)
