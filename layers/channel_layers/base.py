@@ -240,7 +240,11 @@ class ChannelLayer(BaseChannelLayer):
             TypeError: not a channel name.
         """
         hub, lock = self._hub, self._lock
-        box = isinstance(channel, str) and hub.boxes.get(channel) or self._open_to_read(channel)
+        try:
+            box = hub.boxes.get(channel) or self._open_to_read(channel)
+        except TypeError:  # unhashable, perhaps: let the answer speak of names
+            require_channel_name(channel)
+            raise
         if box.items:
             self._turns += 1
             if not self._turns & _BREATHE_MASK:
@@ -593,7 +597,9 @@ def _position(since: object) -> Position:
         epoch, offset = since
         if isinstance(epoch, str) and isinstance(offset, int) and not isinstance(offset, bool):
             return Position(epoch, offset)
-    raise TypeError(f"since must be a position, (epoch: str, offset: int), not {repr(since)[:100]}.")
+    raise TypeError(
+        f"since must be a position, (epoch: str, offset: int), not {repr(since)[:100]}."
+    )
 
 
 _layers: weakref.WeakSet[ChannelLayer] = weakref.WeakSet()
@@ -602,7 +608,7 @@ _layers: weakref.WeakSet[ChannelLayer] = weakref.WeakSet()
 def _after_fork() -> None:
     # The child shares no loop, thread, lock or connection with its parent.
     for layer in _layers:
-        layer._start_afresh()  # noqa: SLF001  # this module's own class
+        layer._start_afresh()  # this module's own class
 
 
 if hasattr(os, "register_at_fork"):

@@ -82,8 +82,7 @@ class Hub:
             )
             self.boxes[channel] = box
             box.check_at = now + self._check_interval
-            if box.check_at < self.next_check:
-                self.next_check = box.check_at
+            self.next_check = min(self.next_check, box.check_at)
         return box
 
     def close(self, channel: str) -> Mailbox | None:

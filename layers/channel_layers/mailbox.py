@@ -60,9 +60,11 @@ class Item:
 class Waiter(Protocol):
     """A reader that waits: an :class:`asyncio.Future`, or a thread's own (``wake.py``)."""
 
-    def done(self) -> bool: ...
+    def done(self) -> bool:
+        """Whether it was woken or cancelled."""
 
-    def set_result(self, result: None, /) -> None: ...
+    def set_result(self, result: None, /) -> None:
+        """Wake it."""
 
     def get_loop(self) -> asyncio.AbstractEventLoop | None:
         """The event loop it waits on; None for a thread that blocks."""

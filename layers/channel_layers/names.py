@@ -56,7 +56,7 @@ def new_process_id() -> str:
     return secrets.token_urlsafe(9)
 
 
-def new_channel_name(prefix: str, process: str) -> ChannelName:
+def new_channel_name(prefix: object, process: str) -> ChannelName:
     """A fresh, unguessable process channel name.
 
     Raises:

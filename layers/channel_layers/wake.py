@@ -58,13 +58,12 @@ class Waker:
                 waiter = waiters.pop(0)
                 loop = waiter.get_loop()
                 if loop is running or loop is None:
-                    # Done means cancelled: it will take nothing, so the next one is woken.
-                    if waiter.done():
-                        continue
-                    waiter.set_result(None)
-                elif not self._post(loop, waiter):
-                    continue
-                break
+                    # Done means cancelled: that reader, when it runs, wakes the next.
+                    if not waiter.done():
+                        waiter.set_result(None)
+                    break
+                if self._post(loop, waiter):
+                    break
 
     def wake_one(self, waiter: Waiter) -> None:
         """Wake a waiter that stands in no mailbox."""

@@ -238,6 +238,16 @@ def hub() -> Hub:
     return Hub(expiry=EXPIRY, group_expiry=GROUP_EXPIRY, capacity_of=lambda _: CAPACITY)
 
 
+def test_a_membership_that_lapsed_gets_nothing_and_the_one_renewed_does() -> None:
+    it = hub()
+    lapsed, renewed = (it.open(name, 0.0, process=False) for name in ("lapsed", "renewed"))
+    it.add("g", renewed, 0.0)
+    it.add("g", lapsed, 0.0)
+    it.add("g", renewed, 1.0)
+    it.fan_out("g", Item(100.0, b"x"), GROUP_EXPIRY)
+    assert (len(lapsed.items), len(renewed.items)) == (0, 1)
+
+
 def test_ticking_alone_reclaims_what_came_and_went() -> None:
     it = hub()
     for number in range(2000):

@@ -75,7 +75,7 @@ def test_a_prefix_that_makes_no_name(prefix: str) -> None:
 def test_a_name_knows_whether_it_is_still_held_and_its_copies_are_plain_text() -> None:
     name = new_channel_name("specific", new_process_id())
     alive = weakref.ref(name)
-    copied = pickle.loads(pickle.dumps(name))  # noqa: S301
+    copied = pickle.loads(pickle.dumps(name))
     assert copied == name
     assert type(copied) is str
     assert copy.deepcopy(name) is name
