@@ -62,6 +62,9 @@ _DROP_TEXTS: dict[DropReason, str] = {
     "closed": "the channel was closed while they waited in it",
 }
 
+_USUAL_DROPS = {"closed", "gone"}
+"""What every page that is closed at the wrong moment causes; the others call for action."""
+
 
 class Stats(TypedDict):
     """What :meth:`ChannelLayer.stats` tells, of this process only."""
@@ -560,7 +563,8 @@ class ChannelLayer(BaseChannelLayer):
             with self._lock:
                 notices = drops.notices(self._clock())
             for notice in notices:
-                logger.warning(
+                logger.log(
+                    logging.INFO if notice.reason in _USUAL_DROPS else logging.WARNING,
                     "Dropped %d message(s), lately for %r: %s.",
                     notice.count,
                     notice.channel,
