@@ -28,6 +28,21 @@ class InMemoryChannelLayer(ChannelLayer):
 
     mode = "in-process"
 
+    @property
+    def channels(self) -> dict[str, int]:
+        """Channel -> unread messages; a copy, for tests that look into channels' own layer."""
+        with self._lock:
+            boxes = self._hub.boxes
+            return {name: len(box.items) for name, box in boxes.items() if box.process or box.items}
+
+    @property
+    def groups(self) -> dict[str, list[str]]:
+        """Group -> its channels; a copy, for tests that look into channels' own layer."""
+        with self._lock:
+            now = self._clock()
+            groups = {group: self._hub.members(group, now) for group in tuple(self._hub.groups)}
+            return {group: members for group, members in groups.items() if members}
+
     def _start_afresh(self) -> None:
         super()._start_afresh()
         self._histories = Histories(

@@ -189,6 +189,19 @@ async def test_draining_gives_up_and_says_how_much_is_left() -> None:
     assert await layer.drain(timeout=0.01) == 1
 
 
+async def test_tests_that_look_into_channels_own_layer_may_look_into_this_one() -> None:
+    layer = InMemoryChannelLayer()
+    channel = await layer.new_channel()
+    await layer.group_add("room", channel)
+    await layer.send("plain", {})
+    assert layer.channels == {channel: 0, "plain": 1}
+    assert layer.groups == {"room": [channel]}
+    await layer.group_discard("room", channel)
+    await layer.receive("plain")
+    assert layer.channels == {channel: 0}
+    assert layer.groups == {}
+
+
 async def test_a_flush_keeps_the_readers() -> None:
     layer = InMemoryChannelLayer(history={"g": (10, 10)})
     await layer.send("kept", {})
