@@ -1,0 +1,1 @@
+"""Consumers for Django Channels that work on any channel layer."""
