@@ -1,0 +1,115 @@
+"""The results as tables: on the terminal and in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.bars import Verdict, judge
+from benchmarks.cases import Figure, Scenario
+from benchmarks.results import Cell, Results, Spread
+from benchmarks.scenarios import SCENARIOS
+
+__all__ = ["markdown", "print_tables", "shown"]
+
+
+@dataclass(frozen=True)
+class _Section:
+    """One table: a scenario under one event loop."""
+
+    title: str
+    heads: list[str]
+    rows: list[list[str]]
+
+
+def print_tables(results: Results, console: Console) -> None:
+    """All tables, for a terminal."""
+    for section in _sections(results):
+        table = Table(title=section.title, title_justify="left", box=box.SIMPLE_HEAD)
+        for number, head in enumerate(section.heads):
+            last = number == len(section.heads) - 1
+            table.add_column(
+                head, justify="left" if last or not number else "right", overflow="fold"
+            )
+        for row in section.rows:
+            table.add_row(*row)
+        console.print(table)
+
+
+def markdown(results: Results, chart: str | None) -> str:
+    """The whole report.
+
+    Args:
+        results: of one invocation.
+        chart: file name of the picture, if there is one.
+    """
+    quick = " A quick run: figures to try the benchmarks with, not to quote." * bool(
+        results.options["quick"]
+    )
+    lines = [
+        "# Benchmark results",
+        "",
+        f"Made by `python -m benchmarks`; do not edit. Medians of {results.options['repeats']} "
+        f"runs, each in a fresh process, with the least and the most in brackets.{quick}",
+        "What each figure means: [README.md](README.md).",
+        "",
+    ]
+    if chart:
+        lines += [f"![All layers side by side]({chart})", ""]
+    for section in _sections(results):
+        lines += [f"## {section.title}", "", _line(section.heads)]
+        lines += [_line(["---", *["--:"] * (len(section.heads) - 2), "---"])]
+        lines += [_line(row) for row in section.rows] + [""]
+    lines += ["## Environment", "", "| what | which |", "|---|---|"]
+    lines += [_line(pair) for pair in results.environment.items()]
+    return "\n".join(lines) + "\n"
+
+
+def shown(value: float, unit: str) -> str:
+    """A value with three digits that count, and its unit."""
+    if abs(value) >= 100:
+        text = f"{value:,.0f}"
+    else:
+        text = f"{value:.{1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3}f}"
+    return f"{text}{'' if unit.startswith('/') else ' '}{unit}"
+
+
+def _sections(results: Results) -> Iterable[_Section]:
+    for scenario in SCENARIOS.values():
+        for loop in results.options["loops"]:
+            cells = results.of(scenario.name, loop)
+            if cells:
+                heads = ["layer", *(f.title for f in scenario.figures), "bar", "remarks"]
+                rows = [_row(results, scenario, cell) for cell in cells]
+                yield _Section(f"{scenario.name}: {scenario.title} ({loop})", heads, rows)
+
+
+def _row(results: Results, scenario: Scenario, cell: Cell) -> list[str]:
+    figures = [_figure(cell.spread(figure.name), figure.unit) for figure in scenario.figures]
+    bars = [text for figure in scenario.figures if (text := _bar(results, cell, figure))]
+    return [cell.row, *figures, "; ".join(bars), "; ".join(cell.remarks)]
+
+
+def _figure(spread: Spread | None, unit: str) -> str:
+    if spread is None:
+        return "–"
+    low, high = shown(spread.low, ""), shown(spread.high, "")
+    return f"{shown(spread.middle, unit)} ({low.strip()} to {high.strip()})"
+
+
+def _bar(results: Results, cell: Cell, figure: Figure) -> str:
+    values = results.middles(cell.scenario, cell.loop, figure.name)
+    verdict: Verdict | None = judge(cell.scenario, figure.name, cell.row, values)
+    if verdict is None:
+        return ""
+    limit = shown(verdict.limit, figure.unit)
+    sign = "≤" if verdict.at_most else "≥"
+    return f"{'reached' if verdict.reached else 'MISSED'} {sign} {limit}"
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', '/').replace(chr(10), ' ') for cell in cells)} |"

