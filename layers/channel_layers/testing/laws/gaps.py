@@ -1,0 +1,85 @@
+"""Promise 12: where messages may have been lost, the layer says so, once."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+import pytest
+from hypothesis import strategies as st
+
+from channel_layers.signals import layer_gap
+from channel_layers.testing.faults import Restarts
+from channel_layers.testing.law import law, over
+from channel_layers.testing.laws.faults import RECOVERY_SECONDS, Reader, numbered, until_sent
+from channel_layers.testing.scene import Scene
+
+
+class Gaps:
+    """Listens to ``layer_gap``."""
+
+    def __init__(self) -> None:
+        self.groups: list[tuple[str, ...]] = []
+
+    def __enter__(self) -> Gaps:
+        layer_gap.connect(self._heard)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        layer_gap.disconnect(self._heard)
+
+    def _heard(self, *, groups: tuple[str, ...] = (), **_: object) -> None:
+        self.groups.append(groups)
+
+    def about(self, group: str) -> int:
+        """How many of the signals concern a group."""
+        return sum(not groups or group in groups for groups in self.groups)
+
+
+@pytest.mark.promise(12)
+class TestOrItSaysSo:
+    @law(needs=("restart",), effort=0.1)
+    @over(meanwhile=st.integers(0, 5))
+    async def test_lost_memory_is_announced(self, scene: Scene, meanwhile: int) -> None:
+        """After a broker lost its memory every message has come, or layer_gap fired once."""
+        faults = cast(Restarts, scene.under_test.faults)
+        sender, layer = scene.layers(2)
+        channel = await layer.new_channel()
+        await layer.group_add("group", channel)
+        with Gaps() as gaps:
+            async with Reader(layer, channel) as reader:
+                await sender.group_send("group", numbered("first"))
+                await reader.until("first")
+                restart = asyncio.ensure_future(asyncio.to_thread(faults.restart))
+                for number in range(meanwhile):
+                    await until_sent(lambda n=number: sender.group_send("group", numbered(n)))  # type: ignore[misc]
+                await restart
+                await until_sent(lambda: sender.group_send("group", numbered("last")))
+                found = await reader.until("last")
+                if faults.forgets:
+                    async with asyncio.timeout(RECOVERY_SECONDS):
+                        while not gaps.groups and found != ["first", *range(meanwhile), "last"]:
+                            await asyncio.sleep(0.05)
+        whole = found == ["first", *range(meanwhile), "last"]
+        told = gaps.about("group")
+        assert whole or told, f"{found} came, and no layer_gap fired"
+        # A layer has two instances here, and each may know of the loss by itself.
+        assert told <= 2, f"layer_gap fired {told} times"
+
+    @law(needs=("restart", "history"), config={"history": {"log.*": (50, 60)}}, effort=0.1)
+    @over(before=st.integers(1, 5), after=st.integers(0, 5))
+    async def test_a_recovery_over_a_restart_is_whole_or_says_it_is_not(
+        self, scene: Scene, before: int, after: int
+    ) -> None:
+        """history(since) over a restart gives every message, or recovered is False."""
+        faults = cast(Restarts, scene.under_test.faults)
+        layer = scene.layer()
+        since = await layer.position("log.a")
+        for number in range(before):
+            await layer.group_send("log.a", numbered(number))
+        await asyncio.to_thread(faults.restart)
+        for number in range(before, before + after):
+            await until_sent(lambda n=number: layer.group_send("log.a", numbered(n)))  # type: ignore[misc]
+        found = await layer.history("log.a", since=since)
+        numbers = [message["n"] for message in found.messages]
+        assert not found.recovered or numbers == list(range(before + after))
