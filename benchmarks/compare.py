@@ -43,7 +43,7 @@ def print_comparison(old: Results, new: Results, console: Console) -> None:
 
 
 def _line(cell: Cell, figure: Figure, before: Spread, after: Spread) -> list[str]:
-    percent = f"{after.middle / before.middle - 1:+.0%}" if before.middle else "–"
+    percent = f"{after.middle / before.middle - 1:+.0%}" if before.middle else "-"
     return [
         f"{cell.scenario} ({cell.loop})",
         cell.row,

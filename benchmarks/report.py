@@ -31,10 +31,8 @@ def print_tables(results: Results, console: Console) -> None:
     for section in _sections(results):
         table = Table(title=section.title, title_justify="left", box=box.SIMPLE_HEAD)
         for number, head in enumerate(section.heads):
-            last = number == len(section.heads) - 1
-            table.add_column(
-                head, justify="left" if last or not number else "right", overflow="fold"
-            )
+            text = number in (0, len(section.heads) - 1)
+            table.add_column(head, justify="left" if text else "right", no_wrap=not number)
         for row in section.rows:
             table.add_row(*row)
         console.print(table)
@@ -47,17 +45,14 @@ def markdown(results: Results, chart: str | None) -> str:
         results: of one invocation.
         chart: file name of the picture, if there is one.
     """
-    quick = " A quick run: figures to try the benchmarks with, not to quote." * bool(
-        results.options["quick"]
-    )
-    lines = [
-        "# Benchmark results",
-        "",
+    about = (
         f"Made by `python -m benchmarks`; do not edit. Medians of {results.options['repeats']} "
-        f"runs, each in a fresh process, with the least and the most in brackets.{quick}",
-        "What each figure means: [README.md](README.md).",
-        "",
-    ]
+        "run(s), each in a fresh process, with the least and the most in brackets. "
+        "What each figure means: [README.md](README.md)."
+    )
+    if results.options["quick"]:
+        about += " This was a quick run: it shows that things work, not how fast they are."
+    lines = ["# Benchmark results", "", about, ""]
     if chart:
         lines += [f"![All layers side by side]({chart})", ""]
     for section in _sections(results):
@@ -69,13 +64,18 @@ def markdown(results: Results, chart: str | None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def shown(value: float, unit: str) -> str:
+def shown(value: float, unit: str = "") -> str:
     """A value with three digits that count, and its unit."""
-    if abs(value) >= 100:
+    size = abs(value)
+    if size >= 1e6:
+        text = f"{value / 1e6:.3g}M"
+    elif size >= 1e4:
+        text = f"{value / 1e3:.0f}k"
+    elif size >= 100:
         text = f"{value:,.0f}"
     else:
-        text = f"{value:.{1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3}f}"
-    return f"{text}{'' if unit.startswith('/') else ' '}{unit}"
+        text = f"{value:.{1 if size >= 10 else 2 if size >= 1 else 3}f}"
+    return f"{text}{unit}" if unit.startswith("/") else f"{text} {unit}".strip()
 
 
 def _sections(results: Results) -> Iterable[_Section]:
@@ -96,9 +96,9 @@ def _row(results: Results, scenario: Scenario, cell: Cell) -> list[str]:
 
 def _figure(spread: Spread | None, unit: str) -> str:
     if spread is None:
-        return "–"
-    low, high = shown(spread.low, ""), shown(spread.high, "")
-    return f"{shown(spread.middle, unit)} ({low.strip()} to {high.strip()})"
+        return "-"
+    middle, low, high = shown(spread.middle, unit), shown(spread.low), shown(spread.high)
+    return middle if low == high else f"{middle} ({low} to {high})"
 
 
 def _bar(results: Results, cell: Cell, figure: Figure) -> str:

@@ -165,8 +165,8 @@ def _in_memory_note() -> str:
     )
     if not settings.DEBUG:
         note += (
-            " DEBUG is off: if this is production, choose a layer that connects processes "
-            "(ipc:// on one machine; redis://, nats:// or postgres://)."
+            " DEBUG is off: if this is production with more than one process, choose a layer "
+            "that connects them."
         )
     return note
 
