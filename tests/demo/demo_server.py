@@ -114,7 +114,11 @@ class DemoServer:
 
         What else it warns of (a layer that is away, messages for a page that is gone) is normal.
         """
-        found = re.search(r"^(Traceback|ERROR|WARNING channel_consumers)", self.log, re.MULTILINE)
+        found = re.search(
+            r"^(Traceback|ERROR|WARNING channel_consumers(?!.*LayerUnavailable))",
+            self.log,
+            re.MULTILINE,
+        )
         return self.log if found else ""
 
     def visitor(self, name: str | None = None) -> Visitor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -83,7 +85,7 @@ def test_another_version_is_refused_by_name(envelope: Envelope, version: int) ->
     st.randoms(use_true_random=False),
 )
 def test_parts_join_in_any_order_and_interleaving(
-    bodies: list[bytes], max_body: int, random: object
+    bodies: list[bytes], max_body: int, random: Random
 ) -> None:
     sent, frames, sequence = {}, [], 1
     for body in bodies:
@@ -93,7 +95,7 @@ def test_parts_join_in_any_order_and_interleaving(
         sequence += len(parts)
         sent[sequence - 1] = body
         frames += parts
-    random.shuffle(frames)  # type: ignore[attr-defined]  # Hypothesis' Random
+    random.shuffle(frames)
     joiner = Joiner(patience=10, max_bytes=10_000)
     joined = [whole for frame in frames if (whole := joiner.add(frame, 0)) is not None]
     assert {whole.sequence: whole.body for whole in joined} == sent
