@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from asyncio import FIRST_COMPLETED
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -113,7 +114,8 @@ class Readers:
         for tries in range(KNOCKS):
             self.arrivals.expect(len(self.readers))
             await send(message(tries, KNOCKER))
-            await asyncio.wait((self.arrivals.each(),), timeout=KNOCK_SECONDS)
+            first = {self.arrivals.each(), *self._tasks}
+            await asyncio.wait(first, timeout=KNOCK_SECONDS, return_when=FIRST_COMPLETED)
             if self.arrivals.each().done():
                 lost = f"{tries} message(s) lost before all readers had begun"
                 return [lost] if tries else []

@@ -134,11 +134,13 @@ class Server(ABC):
 
     def _read(self, process: subprocess.Popen[str]) -> None:
         """Note when it is ready, and keep reading so that its pipe never fills up."""
-        for line in process.stdout or ():
-            self._said.append(line.rstrip())
-            if not self._is_ready and self.ready in line:
-                self._is_ready = True
-                self._answer.set()
+        if process.stdout is not None:
+            with process.stdout as lines:
+                for line in lines:
+                    self._said.append(line.rstrip())
+                    if not self._is_ready and self.ready in line:
+                        self._is_ready = True
+                        self._answer.set()
         self._answer.set()
 
     @classmethod

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import inspect
 import os
-import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final, TypeVar
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, reject, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import example as hypothesis_example
 from hypothesis import strategies as st
+from hypothesis.internal.conjecture import engine
 
 from channel_layers.testing.harness import LayerUnderTest
 from channel_layers.testing.scene import Scene
 
-__all__ = ["EXPIRY", "HURRIED_PATIENCE", "always", "hypothesis_settings", "law", "not_applicable", "over"]
+__all__ = ["EXPIRY", "HURRIED_PATIENCE", "always", "hypothesis_settings", "law", "not_applicable", "over", "shrinking_for"]
 
 Property = Callable[..., Coroutine[object, object, None]]
 Test = Callable[[object, LayerUnderTest], None]
@@ -39,13 +40,11 @@ def over(**strategies: st.SearchStrategy[object]) -> Callable[[F], F]:
     return attach
 
 
-def always(**values: Iterable[object]) -> Callable[[F], F]:
+def always(values: Iterable[Mapping[str, object]]) -> Callable[[F], F]:
     """Besides what Hypothesis finds, the law is tried for these values in every run."""
 
     def attach(function: F) -> F:
-        (name, them), *rest = values.items()
-        assert not rest, "one name at a time"
-        function.__dict__["always"] = [{name: value} for value in them]
+        function.__dict__["always"] = list(values)
         return function
 
     return attach
@@ -74,25 +73,33 @@ def law(
             }
             _require(layer_under_test, needs, actual)
 
-            def example(*, hurry: bool, **values: object) -> None:
+            failed = False
+
+            def example(**values: object) -> None:
+                nonlocal failed
+
                 async def body(scene: Scene) -> None:
-                    if hurry:
+                    if failed:
                         scene.patience = min(scene.patience, HURRIED_PATIENCE)
                     await function(self, scene, **values)
 
-                layer_under_test.run(body, actual)
+                try:
+                    layer_under_test.run(body, actual)
+                except Exception:
+                    failed = True
+                    raise
 
             strategies = function.__dict__.get("strategies")
             if not strategies:
-                example(hurry=False)
+                example()
                 return
-            budgeted = _Budget(example, layer_under_test.shrink_seconds).run
-            budgeted.__name__ = function.__name__
-            examples = max(1, round(layer_under_test.examples * effort))
-            search = given(**strategies)(budgeted)
+            example.__name__ = function.__name__
+            search = given(**strategies)(example)
             for values in function.__dict__.get("always", ()):
                 search = hypothesis_example(**values)(search)
-            hypothesis_settings(examples)(search)()
+            examples = max(1, round(layer_under_test.examples * effort))
+            with shrinking_for(layer_under_test.shrink_seconds):
+                hypothesis_settings(examples)(search)()
 
         test.__name__ = function.__name__
         test.__qualname__ = function.__qualname__
@@ -124,33 +131,19 @@ def hypothesis_settings(examples: int) -> settings:
     )
 
 
-class _Budget:
-    """Ends the shrinking of a counterexample in good time.
+@contextmanager
+def shrinking_for(seconds: float) -> Iterator[None]:
+    """Let Hypothesis spend at most so long on making a counterexample smaller.
 
-    A lost message costs the whole patience each time, and Hypothesis shrinks for minutes. When
-    the time is up only examples known to fail are run again.
+    A lost message costs the whole patience each time, and Hypothesis has no setting for this:
+    its own limit is five minutes for each law.
     """
-
-    def __init__(self, example: Callable[..., None], seconds: float) -> None:
-        self._example = example
-        self._seconds = seconds
-        self._ends: float | None = None
-        self._failing: set[str] = set()
-
-    @property
-    def run(self) -> Callable[..., None]:
-        def example(**values: object) -> None:
-            key = repr(values)
-            if self._ends and time.monotonic() > self._ends and key not in self._failing:
-                reject()
-            try:
-                self._example(hurry=self._ends is not None, **values)
-            except Exception:
-                self._ends = self._ends or time.monotonic() + self._seconds
-                self._failing.add(key)
-                raise
-
-        return example
+    before = engine.MAX_SHRINKING_SECONDS
+    engine.MAX_SHRINKING_SECONDS = seconds  # type: ignore[assignment]  # any number will do
+    try:
+        yield
+    finally:
+        engine.MAX_SHRINKING_SECONDS = before
 
 
 def _require(

@@ -58,10 +58,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker."""
+    """Declare the marker; see whether the options can be right."""
     config.addinivalue_line(
         "markers", "promise(number): which promise of a channel layer the law belongs to"
     )
+    try:
+        layer_config = json.loads(config.getoption("--layer-config"))
+    except ValueError as error:
+        raise pytest.UsageError(f"--layer-config is not JSON: {error}") from error
+    if not isinstance(layer_config, dict):
+        raise pytest.UsageError("--layer-config is not a JSON object of CONFIG keys")
 
 
 def pytest_collect_file(
@@ -110,11 +116,7 @@ def layer_from_options(config: pytest.Config, dotted: str) -> LayerUnderTest:
     """The layer at ``dotted`` with the run's options."""
     from channel_layers.testing.harness import LayerUnderTest
 
-    try:
-        layer_config = json.loads(config.getoption("--layer-config"))
-    except ValueError as error:
-        raise pytest.UsageError(f"--layer-config is not JSON: {error}") from error
-    layer = LayerUnderTest(dotted, layer_config)
+    layer = LayerUnderTest(dotted, json.loads(config.getoption("--layer-config")))
     apply_options(config, layer)
     return layer
 

@@ -14,6 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Future
+from queue import SimpleQueue
 from typing import Final, cast
 
 from channel_layers.testing.protocols import Message
@@ -38,12 +39,13 @@ class WorkerDied(Exception):
 
 
 class WorkerProcess:
-    """One worker. It belongs to no event loop: answers are read by a thread of its own."""
+    """One worker. It belongs to no event loop: two threads write requests and read answers."""
 
     def __init__(self, dotted: str) -> None:
         self._numbers = itertools.count(1)
         self._waiting: dict[int, Future[object]] = {}
         self._lock = threading.Lock()
+        self._ended = False
         self._process = subprocess.Popen(  # noqa: S603  # our own module
             [sys.executable, "-m", "channel_layers.testing.worker", dotted],
             stdin=subprocess.PIPE,
@@ -51,8 +53,13 @@ class WorkerProcess:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             text=True,
         )
-        self._reader = threading.Thread(target=self._read, name="layer worker", daemon=True)
-        self._reader.start()
+        self._requests: SimpleQueue[str | None] = SimpleQueue()
+        self._threads = [
+            threading.Thread(target=target, name="layer worker", daemon=True)
+            for target in (self._read, self._write)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def pid(self) -> int:
@@ -69,18 +76,16 @@ class WorkerProcess:
         number = next(self._numbers)
         answer: Future[object] = Future()
         with self._lock:
-            self._waiting[number] = answer
-            try:
-                self._write({"id": number, "verb": verb, "args": to_json(args)})
-            except (OSError, ValueError):
-                self._waiting.pop(number, None)
+            if self._ended:
                 answer.set_exception(WorkerDied(f"worker {self.pid} is gone"))
+            else:
+                self._waiting[number] = answer
+        self._requests.put(json.dumps({"id": number, "verb": verb, "args": to_json(args)}))
         return number, answer
 
     def cancel(self, number: int) -> None:
         """Cancel what was asked for; it is answered in any case."""
-        with self._lock, contextlib.suppress(OSError, ValueError):
-            self._write({"id": 0, "verb": "cancel", "args": [number]})
+        self._requests.put(json.dumps({"id": 0, "verb": "cancel", "args": [number]}))
 
     def kill(self) -> None:
         """SIGKILL, and wait for the end."""
@@ -89,9 +94,7 @@ class WorkerProcess:
 
     def close(self) -> None:
         """Let it close its layer and end."""
-        assert self._process.stdin is not None
-        with self._lock, contextlib.suppress(OSError):
-            self._process.stdin.close()
+        self._requests.put(None)
         try:
             self._process.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
@@ -100,17 +103,19 @@ class WorkerProcess:
 
     def _end(self) -> None:
         self._process.wait(END_SECONDS)
-        self._reader.join(END_SECONDS)
-        assert self._process.stdin is not None
+        self._requests.put(None)
+        for thread in self._threads:
+            thread.join(END_SECONDS)
         assert self._process.stdout is not None
-        with contextlib.suppress(OSError):
-            self._process.stdin.close()
         self._process.stdout.close()
 
-    def _write(self, request: dict[str, object]) -> None:
+    def _write(self) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
+        # A worker that was killed reads no more; whoever waits for it hears that from _read.
+        with contextlib.suppress(OSError), self._process.stdin as stdin:
+            while (line := self._requests.get()) is not None:
+                stdin.write(line + "\n")
+                stdin.flush()
 
     def _read(self) -> None:
         assert self._process.stdout is not None
@@ -126,6 +131,7 @@ class WorkerProcess:
                 future.set_result(from_json(answer["result"]))
         with self._lock:
             waiting, self._waiting = self._waiting, {}
+            self._ended = True
         for future in waiting.values():
             if future.set_running_or_notify_cancel():
                 future.set_exception(WorkerDied(f"worker {self.pid} died"))
@@ -192,9 +198,9 @@ class RemoteLayer:
         _, future = self.process.request(verb, *args)
         return await asyncio.wrap_future(future)
 
-    def kill(self) -> None:
+    async def kill(self) -> None:
         """End the process without warning (SIGKILL)."""
-        self.process.kill()
+        await asyncio.to_thread(self.process.kill)
 
     async def release(self) -> None:
         """Close the layer and give the process back to the pool."""
@@ -213,7 +219,7 @@ class WorkerPool:
 
     async def open(self, config: Mapping[str, object]) -> RemoteLayer:
         """A layer with this CONFIG in a process that nobody else uses."""
-        process = self._idle.pop() if self._idle else self._started()
+        process = self._idle.pop() if self._idle else await asyncio.to_thread(self._started)
         remote = RemoteLayer(process, self)
         async with asyncio.timeout(START_SECONDS):
             await remote.call("open", dict(config))

@@ -7,7 +7,7 @@ from hypothesis import given
 
 from channel_layers.testing.agreement import Step, deliveries, histories
 from channel_layers.testing.harness import LayerUnderTest
-from channel_layers.testing.law import hypothesis_settings, not_applicable
+from channel_layers.testing.law import hypothesis_settings, not_applicable, shrinking_for
 
 
 @pytest.mark.promise("agreement")
@@ -27,4 +27,5 @@ class TestAgreement:
             ours, theirs = deliveries(layer_under_test, history), deliveries(other, history)
             assert ours == theirs, f"{layer_under_test.name}: {ours}; {other.name}: {theirs}"
 
-        agree()
+        with shrinking_for(layer_under_test.shrink_seconds):
+            agree()

@@ -16,8 +16,8 @@ from channel_layers.testing.protocols import AnyLayer, Message
 from channel_layers.testing.scene import Scene
 
 SEND_TIMEOUT = 1.0
-RECOVERY_SECONDS = 15.0
-"""In this time a layer must have reached its broker again."""
+RECOVERY = 3
+"""In so many times the patience a layer must have reached its broker again."""
 
 
 async def cut(scene: Scene) -> None:
@@ -36,9 +36,9 @@ async def attempt(verb: Callable[[], Awaitable[None]]) -> bool:
     return True
 
 
-async def until_sent(verb: Callable[[], Awaitable[None]]) -> None:
+async def until_sent(scene: Scene, verb: Callable[[], Awaitable[None]]) -> None:
     """Send, trying again until the layer has recovered."""
-    async with asyncio.timeout(RECOVERY_SECONDS):
+    async with asyncio.timeout(RECOVERY * scene.patience):
         while not await attempt(verb):
             pass
 
@@ -46,7 +46,8 @@ async def until_sent(verb: Callable[[], Awaitable[None]]) -> None:
 class Reader:
     """Reads a channel all the time; an error of receive() is kept."""
 
-    def __init__(self, layer: AnyLayer, channel: str) -> None:
+    def __init__(self, scene: Scene, layer: AnyLayer, channel: str) -> None:
+        self._seconds = RECOVERY * scene.patience
         self.found: list[Message] = []
         self._came = asyncio.Event()
         self.task = asyncio.ensure_future(self._read(layer, channel))
@@ -62,7 +63,7 @@ class Reader:
     async def until(self, last: object) -> list[object]:
         """The numbers of all messages, when the one with this number has come."""
         try:
-            async with asyncio.timeout(RECOVERY_SECONDS):
+            async with asyncio.timeout(self._seconds):
                 while not any(message["n"] == last for message in self.found):
                     self.require_alive()
                     self._came.clear()
@@ -105,13 +106,13 @@ class TestCuts:
         sender, layer = scene.layers(2)
         channel = "plain" if plain else await layer.new_channel()
         await layer.group_add("group", channel)
-        async with Reader(layer, channel) as reader:
+        async with Reader(scene, layer, channel) as reader:
             for number in range(cuts):
-                await until_sent(lambda n=number: sender.send(channel, numbered(n)))  # type: ignore[misc]
+                await until_sent(scene, lambda n=number: sender.send(channel, numbered(n)))  # type: ignore[misc]
                 await reader.until(number)
                 await cut(scene)
                 reader.require_alive()
-            await until_sent(lambda: sender.group_send("group", numbered("last")))
+            await until_sent(scene, lambda: sender.group_send("group", numbered("last")))
             await reader.until("last")
 
     @law(needs=("cut",), effort=0.15)
@@ -124,7 +125,7 @@ class TestCuts:
         channel = await layer.new_channel()
         await layer.group_add("group", channel)
         accepted: list[object] = []
-        async with Reader(layer, channel) as reader:
+        async with Reader(scene, layer, channel) as reader:
             for number in range(count):
                 if number % every == 0:
                     await cut(scene)
@@ -135,7 +136,7 @@ class TestCuts:
                     )
                 ):
                     accepted.append(number)
-            await until_sent(lambda: sender.send(channel, numbered("last")))
+            await until_sent(scene, lambda: sender.send(channel, numbered("last")))
             found = (await reader.until("last"))[:-1]
         assert [n for n in found if n in accepted] == accepted, f"{found} of {accepted}"
         assert len(set(found)) == len(found), f"some came twice: {found}"
@@ -148,8 +149,8 @@ class TestCuts:
         layer, direct = scene.layer(), scene.layer(**faults.direct)
         channel = await layer.new_channel()
         await layer.group_add("group", channel)
-        async with Reader(layer, channel) as reader:
-            await until_sent(lambda: direct.send(channel, numbered("first")))
+        async with Reader(scene, layer, channel) as reader:
+            await until_sent(scene, lambda: direct.send(channel, numbered("first")))
             await reader.until("first")
             await asyncio.to_thread(faults.part)
             try:
@@ -170,14 +171,14 @@ class TestCuts:
         layer = scene.layer()
         channel = await layer.new_channel()
         await layer.group_add("group", channel)
-        async with Reader(layer, channel) as reader:
+        async with Reader(scene, layer, channel) as reader:
             await asyncio.to_thread(faults.part)
             try:
                 await _unavailable_in_time(layer)
                 reader.require_alive()
             finally:
                 await asyncio.to_thread(faults.heal)
-            await until_sent(lambda: layer.group_send("group", numbered("last")))
+            await until_sent(scene, lambda: layer.group_send("group", numbered("last")))
             await reader.until("last")
 
 
@@ -190,14 +191,14 @@ class TestBrokers:
         layer = scene.layer()
         channel = await layer.new_channel()
         await layer.group_add("group", channel)
-        async with Reader(layer, channel) as reader:
+        async with Reader(scene, layer, channel) as reader:
             await asyncio.to_thread(faults.pause)
             try:
                 await _unavailable_in_time(layer)
                 reader.require_alive()
             finally:
                 await asyncio.to_thread(faults.resume)
-            await until_sent(lambda: layer.group_send("group", numbered("last")))
+            await until_sent(scene, lambda: layer.group_send("group", numbered("last")))
             found = await reader.until("last")
         assert len(set(found)) == len(found), f"some came twice: {found}"
 
@@ -208,15 +209,15 @@ class TestBrokers:
         sender, layer = scene.layers(2)
         channel = await layer.new_channel()
         await layer.group_add("group", channel)
-        async with Reader(layer, channel) as reader, Reader(layer, "plain") as plain:
+        async with Reader(scene, layer, channel) as reader, Reader(scene, layer, "plain") as plain:
             for number in range(3):
                 await sender.group_send("group", numbered(number))
                 await sender.send("plain", numbered(number))
             await reader.until(2)
             await plain.until(2)
             await asyncio.to_thread(faults.restart)
-            await until_sent(lambda: sender.group_send("group", numbered("last")))
-            await until_sent(lambda: sender.send("plain", numbered("last")))
+            await until_sent(scene, lambda: sender.group_send("group", numbered("last")))
+            await until_sent(scene, lambda: sender.send("plain", numbered("last")))
             assert await reader.until("last") == [0, 1, 2, "last"]
             assert await plain.until("last") == [0, 1, 2, "last"]
 

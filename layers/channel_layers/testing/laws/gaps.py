@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from channel_layers.signals import layer_gap
 from channel_layers.testing.faults import Restarts
 from channel_layers.testing.law import law, over
-from channel_layers.testing.laws.faults import RECOVERY_SECONDS, Reader, numbered, until_sent
+from channel_layers.testing.laws.faults import RECOVERY, Reader, numbered, until_sent
 from channel_layers.testing.scene import Scene
 
 
@@ -47,17 +47,17 @@ class TestOrItSaysSo:
         channel = await layer.new_channel()
         await layer.group_add("group", channel)
         with Gaps() as gaps:
-            async with Reader(layer, channel) as reader:
+            async with Reader(scene, layer, channel) as reader:
                 await sender.group_send("group", numbered("first"))
                 await reader.until("first")
                 restart = asyncio.ensure_future(asyncio.to_thread(faults.restart))
                 for number in range(meanwhile):
-                    await until_sent(lambda n=number: sender.group_send("group", numbered(n)))  # type: ignore[misc]
+                    await until_sent(scene, lambda n=number: sender.group_send("group", numbered(n)))  # type: ignore[misc]
                 await restart
-                await until_sent(lambda: sender.group_send("group", numbered("last")))
+                await until_sent(scene, lambda: sender.group_send("group", numbered("last")))
                 found = await reader.until("last")
                 if faults.forgets:
-                    async with asyncio.timeout(RECOVERY_SECONDS):
+                    async with asyncio.timeout(RECOVERY * scene.patience):
                         while not gaps.groups and found != ["first", *range(meanwhile), "last"]:
                             await asyncio.sleep(0.05)
         whole = found == ["first", *range(meanwhile), "last"]
@@ -79,7 +79,7 @@ class TestOrItSaysSo:
             await layer.group_send("log.a", numbered(number))
         await asyncio.to_thread(faults.restart)
         for number in range(before, before + after):
-            await until_sent(lambda n=number: layer.group_send("log.a", numbered(n)))  # type: ignore[misc]
+            await until_sent(scene, lambda n=number: layer.group_send("log.a", numbered(n)))  # type: ignore[misc]
         found = await layer.history("log.a", since=since)
         numbers = [message["n"] for message in found.messages]
         assert not found.recovered or numbers == list(range(before + after))

@@ -190,7 +190,7 @@ class TestGroupsAcrossProcesses:
         await survivor.group_add("group", mine)
         await victim.group_add("group", gone)
         assert set(await survivor.group_channels("group")) == {mine, gone}
-        victim.kill()
+        await victim.kill()
         await survivor.group_send("group", {"type": "t"})
         assert await scene.receive(survivor, mine) == {"type": "t"}
         await _until_members_are(scene, survivor, {mine})

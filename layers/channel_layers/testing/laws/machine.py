@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from channel_layers.testing.harness import LayerUnderTest
-from channel_layers.testing.law import hypothesis_settings
+from channel_layers.testing.law import hypothesis_settings, shrinking_for
 from channel_layers.testing.stateful import LayerMachine
 
 
@@ -25,7 +25,8 @@ class TestMachine:
         examples = hypothesis_settings(2 * layer_under_test.examples)
         search = settings(examples, stateful_step_count=40)
         try:
-            run_state_machine_as_test(Machine, settings=search)  # type: ignore[no-untyped-call]
+            with shrinking_for(layer_under_test.shrink_seconds):
+                run_state_machine_as_test(Machine, settings=search)  # type: ignore[no-untyped-call]
         except Exception as error:
             if not Machine.failures:
                 raise

@@ -154,7 +154,7 @@ class TestAtMostOnceAcrossProcesses:
             await here.send("work", {"type": "t", "n": number})
         for number in range(read):
             assert (await first.receive("work"))["n"] == number
-        first.kill()
+        await first.kill()
         second = await scene.process()
         await here.send("work", {"type": "t", "n": "new"})
         async with asyncio.timeout(scene.patience):

@@ -64,7 +64,7 @@ class TestSize:
 
     @law(config={"max_message_size": LIMIT}, effort=0.5)
     @over(room=st.integers(100, LIMIT))
-    @always(room=[100])
+    @always([{"room": 100}])
     async def test_below_the_limit_passes(self, scene: Scene, room: int) -> None:
         """What is below max_message_size is not refused."""
         message = filled(LIMIT - room, text=False)
