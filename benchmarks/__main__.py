@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from benchmarks.compare import print_comparison
-from benchmarks.environment import describe
+from benchmarks.environment import describe, load
 from benchmarks.layers import ROWS
 from benchmarks.report import markdown, print_tables
 from benchmarks.results import Results
@@ -101,6 +101,7 @@ def _run(options: argparse.Namespace, console: Console) -> int:
 
         run_plan(plan, results, step)
         progress.update(task, completed=len(plan), description="done")
+    results.environment["load after"] = load()
     print_tables(results, console)
     if options.json:
         results.save(options.json)

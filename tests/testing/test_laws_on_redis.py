@@ -97,5 +97,3 @@ def test_a_broken_layer_is_caught(law: str, judge: dict[str, LayerUnderTest]) ->
 def test_a_law_holds_where_it_should(law: str, judge: dict[str, LayerUnderTest]) -> None:
     judge[CORE].patience = 5.0
     run(law, judge[CORE])
-
-

@@ -19,8 +19,11 @@ CHANNELS_OWN = "channels.layers.InMemoryChannelLayer"
 def kit(directory: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """Run the kit as somebody would who has their own project in ``directory``."""
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "--pyargs", "channel_layers.testing", "-p", "no:cacheprovider"]
-        + ["-p", "no:asyncio", *options],
+        [
+            *(sys.executable, "-m", "pytest", "--pyargs", "channel_layers.testing"),
+            *("-p", "no:cacheprovider", "-p", "no:asyncio"),
+            *options,
+        ],
         cwd=directory,
         env={name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"},
         capture_output=True,
@@ -111,7 +114,9 @@ def test_every_law_belongs_to_a_promise() -> None:
         (mark,) = (mark for mark in cls.pytestmark if mark.name == "promise")  # type: ignore[attr-defined]
         assert str(mark.args[0]) in PROMISES
     numbers = {
-        str(mark.args[0]) for cls in all_laws().values() for mark in cls.pytestmark  # type: ignore[attr-defined]
+        str(mark.args[0])
+        for cls in all_laws().values()
+        for mark in cls.pytestmark  # type: ignore[attr-defined]
     }
     assert numbers >= {str(number) for number in range(1, 15)}
 

@@ -33,9 +33,8 @@ async def opened(port: int) -> AsyncIterator[Proxy]:
 @asynccontextmanager
 async def echo_proxy() -> AsyncIterator[Proxy]:
     server = await asyncio.start_server(echo, "127.0.0.1", 0)
-    async with server:
-        async with opened(server.sockets[0].getsockname()[1]) as proxy:
-            yield proxy
+    async with server, opened(server.sockets[0].getsockname()[1]) as proxy:
+        yield proxy
 
 
 class Client:

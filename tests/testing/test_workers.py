@@ -65,7 +65,7 @@ async def test_a_cancelled_receive_loses_nothing(pool: WorkerPool) -> None:
             await asyncio.sleep(0)
         await layer.send("plain", {"type": "t", "n": number})
         reader.cancel()
-        found, = await asyncio.gather(reader, return_exceptions=True)
+        (found,) = await asyncio.gather(reader, return_exceptions=True)
         if isinstance(found, asyncio.CancelledError):
             async with asyncio.timeout(5):
                 found = await layer.receive("plain")

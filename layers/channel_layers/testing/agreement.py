@@ -33,8 +33,10 @@ class Step(NamedTuple):
 def histories() -> st.SearchStrategy[list[Step]]:
     """Histories of up to 40 verbs, from one sender."""
     verbs: st.SearchStrategy[str] = st.sampled_from(
-        ["send", "send", "group_send", "group_send", "group_add", "group_add", "group_discard"]
-        + ["receive", "receive", "flush"]
+        [
+            *("send", "send", "group_send", "group_send", "group_add", "group_add"),
+            *("group_discard", "receive", "receive", "flush"),
+        ]
     )
     return st.lists(
         st.builds(Step, verbs, st.integers(0, CHANNELS - 1), st.sampled_from(["a", "b"])),

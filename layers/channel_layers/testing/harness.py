@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 PROBE_SECONDS: Final = 2.0
 CLOSE_SECONDS: Final = 5.0
+LIMIT: Final = 12
+"""In so many times the patience an example has to end."""
 CLOSING_VERBS: Final = ("close", "aclose", "close_pools")
 """The names by which the layers that exist close themselves."""
 
@@ -129,7 +131,11 @@ class LayerUnderTest:
 
         async def main() -> T:
             async with self.scene(config or {}) as scene:
-                return await body(scene)
+                try:
+                    async with asyncio.timeout(limit := LIMIT * self.patience):
+                        return await body(scene)
+                except TimeoutError as error:
+                    raise AssertionError(f"It hangs, or needs more than {limit:g} s.") from error
 
         return _on_fresh_loop(main())
 

@@ -17,7 +17,16 @@ from hypothesis.internal.conjecture import engine
 from channel_layers.testing.harness import LayerUnderTest
 from channel_layers.testing.scene import Scene
 
-__all__ = ["EXPIRY", "HURRIED_PATIENCE", "always", "hypothesis_settings", "law", "not_applicable", "over", "shrinking_for"]
+__all__ = [
+    "EXPIRY",
+    "HURRIED_PATIENCE",
+    "always",
+    "hypothesis_settings",
+    "law",
+    "not_applicable",
+    "over",
+    "shrinking_for",
+]
 
 Property = Callable[..., Coroutine[object, object, None]]
 Test = Callable[[object, LayerUnderTest], None]

@@ -70,9 +70,7 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError("--layer-config is not a JSON object of CONFIG keys")
 
 
-def pytest_collect_file(
-    file_path: Path, parent: pytest.Collector
-) -> pytest.Module | None:
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Module | None:
     """Collect the laws whatever a project's ``python_files`` is."""
     if file_path.parent != LAWS or file_path.suffix != ".py" or file_path.name == "__init__.py":
         return None

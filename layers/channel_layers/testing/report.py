@@ -97,7 +97,9 @@ def counterexample(error: BaseException) -> str:
         if re.match(r"(Failing|Falsifying)", note):
             example = re.sub(r"^ *#.*\n| *# or any other.*", "", note, flags=re.MULTILINE)
             lines += example.partition("Explanation:")[0].strip().splitlines()
-    lines = [line if len(line) <= LINE_LENGTH else f"{line[: LINE_LENGTH - 3]}..." for line in lines]
+    lines = [
+        line if len(line) <= LINE_LENGTH else f"{line[: LINE_LENGTH - 3]}..." for line in lines
+    ]
     if len(lines) > EXAMPLE_LINES:
         lines = [*lines[: EXAMPLE_LINES - 1], f"... {len(lines) - EXAMPLE_LINES + 1} more lines"]
     return "\n".join(lines)

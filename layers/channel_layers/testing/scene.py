@@ -75,7 +75,7 @@ class Scene:
 
     # Reading
 
-    async def receive(self, layer: AnyLayer, channel: str) -> Message:
+    async def receive(self, layer: AnyLayer | RemoteLayer, channel: str) -> Message:
         """The next message.
 
         Raises:
@@ -89,7 +89,9 @@ class Scene:
                 f"Nothing arrived in {channel!r} within {self.patience:g} s."
             ) from error
 
-    async def receive_all(self, layer: AnyLayer, channel: str, count: int) -> list[Message]:
+    async def receive_all(
+        self, layer: AnyLayer | RemoteLayer, channel: str, count: int
+    ) -> list[Message]:
         """The next ``count`` messages."""
         return [await self.receive(layer, channel) for _ in range(count)]
 

@@ -19,6 +19,6 @@ def layer_under_test(request: pytest.FixtureRequest) -> Iterator[LayerUnderTest]
 
 
 @pytest.fixture(scope="session")
-def layer_to_agree_with(layer_under_test: LayerUnderTest) -> Iterator[LayerUnderTest]:
+def layer_to_agree_with(layer_under_test: LayerUnderTest) -> LayerUnderTest:
     """Every layer is to agree with the one that channels has built in."""
-    yield LayerUnderTest("channels.layers.InMemoryChannelLayer", distributed=False)
+    return LayerUnderTest("channels.layers.InMemoryChannelLayer", distributed=False)

@@ -43,14 +43,16 @@ async def in_threads(*functions: Callable[[], None]) -> None:
         raise errors[0]
 
 
-def each_in_order(found: list[object], senders: int, count: int) -> None:
+def each_in_order(found: list[tuple[object, object]], senders: int, count: int) -> None:
     """Assert that the messages of all senders are there, each sender's in order."""
     for sender in range(senders):
-        mine = [n for who, n in found if who == sender]  # type: ignore[attr-defined]
+        mine = [n for who, n in found if who == sender]
         assert mine == list(range(count)), f"of {count} from thread {sender} came {mine}"
 
 
-async def collected(scene: Scene, layer: AnyLayer, channel: str, count: int) -> list[object]:
+async def collected(
+    scene: Scene, layer: AnyLayer, channel: str, count: int
+) -> list[tuple[object, object]]:
     """The sender and number of the next messages."""
     found = await scene.receive_all(layer, channel, count)
     return [(message["sender"], message["n"]) for message in found]
@@ -220,16 +222,14 @@ class TestSyncCode:
 
         await layer.group_add("group", channel)
         await in_threads(call(5))
-        before = len(os.listdir(fds))
+        before = len(list(fds.iterdir()))
         await in_threads(call(50))
-        after = len(os.listdir(fds))
+        after = len(list(fds.iterdir()))
         assert after - before <= 5, f"50 calls left {after - before} more files open"
 
     @law(needs=("sync",), effort=0.3)
     @over(threads=st.integers(1, 4), count=st.integers(1, 20))
-    async def test_blocking_verbs_in_threads(
-        self, scene: Scene, threads: int, count: int
-    ) -> None:
+    async def test_blocking_verbs_in_threads(self, scene: Scene, threads: int, count: int) -> None:
         """layer.sync does the same from plain threads, and reads there too."""
         layer = scene.layer()
         channel = await layer.new_channel()

@@ -74,7 +74,7 @@ class TestCancelling:
     async def test_cancelling_many_channels_loses_nothing(
         self, scene: Scene, plans: list[list[tuple[int, int, float]]]
     ) -> None:
-        """Readers of several channels of one process, cancelled at once, do not disturb each other."""
+        """Readers of several channels of one process, cancelled at once, do not disturb others."""
         layer = scene.layer()
         channels = [await layer.new_channel() for _ in plans]
         results = await asyncio.gather(

@@ -67,9 +67,7 @@ async def like_a_bounded_queue(
 class TestCapacity:
     @law(config={"capacity": CAPACITY})
     @over(steps=sends_and_receives)
-    async def test_a_plain_channel_is_a_bounded_queue(
-        self, scene: Scene, steps: list[str]
-    ) -> None:
+    async def test_a_plain_channel_is_a_bounded_queue(self, scene: Scene, steps: list[str]) -> None:
         """A plain channel takes as many unread messages as its capacity, then ChannelFull."""
         await like_a_bounded_queue(scene, scene.layer(), "plain", ["send"] * 6 + steps)
 
@@ -152,9 +150,7 @@ class TestCapacity:
 
     @law(config={"capacity": CAPACITY}, needs=("send_many",))
     @over(fitting=st.integers(0, CAPACITY), excess=st.integers(1, 9))
-    async def test_send_many_sends_what_fits(
-        self, scene: Scene, fitting: int, excess: int
-    ) -> None:
+    async def test_send_many_sends_what_fits(self, scene: Scene, fitting: int, excess: int) -> None:
         """send_many() sends the messages that fit, then raises ChannelFull for the others."""
         layer = scene.layer()
         full = await layer.new_channel()

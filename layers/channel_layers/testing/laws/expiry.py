@@ -8,6 +8,8 @@ import pytest
 from hypothesis import strategies as st
 
 from channel_layers.testing.law import EXPIRY, law, over
+from channel_layers.testing.process import RemoteLayer
+from channel_layers.testing.protocols import AnyLayer
 from channel_layers.testing.scene import Scene
 
 
@@ -63,7 +65,11 @@ class TestExpiry:
         await here.send(theirs, {"type": "sent"})
         await there.group_send("group", {"type": "from there"})
         await here.group_send("group", {"type": "from here"})
-        for layer, channel in ((here, mine), (there, theirs)):
-            async with asyncio.timeout(scene.patience):
-                found = [(await layer.receive(channel))["type"] for _ in range(3)]
-            assert sorted(map(str, found)) == ["from here", "from there", "sent"]
+        ends: list[tuple[AnyLayer | RemoteLayer, str]] = [(here, mine), (there, theirs)]
+        for layer, channel in ends:
+            found = await scene.receive_all(layer, channel, 3)
+            assert sorted(str(message["type"]) for message in found) == [
+                "from here",
+                "from there",
+                "sent",
+            ]

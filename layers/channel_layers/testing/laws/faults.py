@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import cast
 
 import pytest
@@ -108,11 +109,11 @@ class TestCuts:
         await layer.group_add("group", channel)
         async with Reader(scene, layer, channel) as reader:
             for number in range(cuts):
-                await until_sent(scene, lambda n=number: sender.send(channel, numbered(n)))  # type: ignore[misc]
+                await until_sent(scene, partial(sender.send, channel, numbered(number)))
                 await reader.until(number)
                 await cut(scene)
                 reader.require_alive()
-            await until_sent(scene, lambda: sender.group_send("group", numbered("last")))
+            await until_sent(scene, partial(sender.group_send, "group", numbered("last")))
             await reader.until("last")
 
     @law(needs=("cut",), effort=0.15)
@@ -129,14 +130,14 @@ class TestCuts:
             for number in range(count):
                 if number % every == 0:
                     await cut(scene)
-                message = numbered(number)
-                if await attempt(
-                    lambda m=message: (  # type: ignore[misc]
-                        sender.group_send("group", m) if group else sender.send(channel, m)
-                    )
-                ):
+                verb = (
+                    partial(sender.group_send, "group", numbered(number))
+                    if group
+                    else partial(sender.send, channel, numbered(number))
+                )
+                if await attempt(verb):
                     accepted.append(number)
-            await until_sent(scene, lambda: sender.send(channel, numbered("last")))
+            await until_sent(scene, partial(sender.send, channel, numbered("last")))
             found = (await reader.until("last"))[:-1]
         assert [n for n in found if n in accepted] == accepted, f"{found} of {accepted}"
         assert len(set(found)) == len(found), f"some came twice: {found}"
@@ -150,7 +151,7 @@ class TestCuts:
         channel = await layer.new_channel()
         await layer.group_add("group", channel)
         async with Reader(scene, layer, channel) as reader:
-            await until_sent(scene, lambda: direct.send(channel, numbered("first")))
+            await until_sent(scene, partial(direct.send, channel, numbered("first")))
             await reader.until("first")
             await asyncio.to_thread(faults.part)
             try:
@@ -178,7 +179,7 @@ class TestCuts:
                 reader.require_alive()
             finally:
                 await asyncio.to_thread(faults.heal)
-            await until_sent(scene, lambda: layer.group_send("group", numbered("last")))
+            await until_sent(scene, partial(layer.group_send, "group", numbered("last")))
             await reader.until("last")
 
 
@@ -186,7 +187,7 @@ class TestCuts:
 class TestBrokers:
     @law(needs=("pause",), config={"send_timeout": SEND_TIMEOUT})
     async def test_a_paused_broker_is_waited_for(self, scene: Scene) -> None:
-        """While the broker answers nothing sends raise in time and receive waits; then all works."""
+        """While the broker answers nothing sends raise in time, receive waits; then all works."""
         faults = cast(Pauses, scene.under_test.faults)
         layer = scene.layer()
         channel = await layer.new_channel()
@@ -198,7 +199,7 @@ class TestBrokers:
                 reader.require_alive()
             finally:
                 await asyncio.to_thread(faults.resume)
-            await until_sent(scene, lambda: layer.group_send("group", numbered("last")))
+            await until_sent(scene, partial(layer.group_send, "group", numbered("last")))
             found = await reader.until("last")
         assert len(set(found)) == len(found), f"some came twice: {found}"
 
@@ -216,16 +217,16 @@ class TestBrokers:
             await reader.until(2)
             await plain.until(2)
             await asyncio.to_thread(faults.restart)
-            await until_sent(scene, lambda: sender.group_send("group", numbered("last")))
-            await until_sent(scene, lambda: sender.send("plain", numbered("last")))
+            await until_sent(scene, partial(sender.group_send, "group", numbered("last")))
+            await until_sent(scene, partial(sender.send, "plain", numbered("last")))
             assert await reader.until("last") == [0, 1, 2, "last"]
             assert await plain.until("last") == [0, 1, 2, "last"]
 
 
 async def _unavailable_in_time(layer: AnyLayer) -> None:
     for verb in (
-        lambda: layer.group_send("group", numbered("meanwhile")),
-        lambda: layer.send("other", numbered("meanwhile")),
+        partial(layer.group_send, "group", numbered("meanwhile")),
+        partial(layer.send, "other", numbered("meanwhile")),
     ):
         start = time.monotonic()
         sent = await attempt(verb)

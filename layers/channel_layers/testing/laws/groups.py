@@ -8,6 +8,7 @@ import pytest
 from hypothesis import strategies as st
 
 from channel_layers.testing.law import EXPIRY, law, over
+from channel_layers.testing.process import RemoteLayer
 from channel_layers.testing.protocols import AnyLayer
 from channel_layers.testing.scene import Scene
 
@@ -22,7 +23,7 @@ class TestGroups:
     async def test_exactly_the_members_get_a_message(
         self, scene: Scene, steps: list[tuple[bool, int]], sender: int
     ) -> None:
-        """After group_add every group_send arrives, after group_discard none, whoever calls them."""
+        """After group_add every group_send arrives, after group_discard none, whoever calls it."""
         layers = scene.layers(3)
         channel = await layers[0].new_channel()
         expected = []
@@ -88,9 +89,7 @@ class TestGroups:
 
     @law(needs=("groups", "flush"))
     @over(plain=st.integers(0, 3), own=st.integers(0, 3))
-    async def test_after_flush_the_layer_is_empty(
-        self, scene: Scene, plain: int, own: int
-    ) -> None:
+    async def test_after_flush_the_layer_is_empty(self, scene: Scene, plain: int, own: int) -> None:
         """flush() forgets every message and membership; afterwards everything works again."""
         one, other = scene.layers(2)
         channel = await one.new_channel()
@@ -168,7 +167,11 @@ class TestGroupsAcrossProcesses:
     ) -> None:
         """A process may add another one's channel to a group and discard it, as its own."""
         reader = scene.layer()
-        callers = [reader, await scene.process(), await scene.process()]
+        callers: list[AnyLayer | RemoteLayer] = [
+            reader,
+            await scene.process(),
+            await scene.process(),
+        ]
         channel = await reader.new_channel()
         expected = []
         for number, (add, who) in enumerate(steps):

@@ -47,9 +47,7 @@ class TestHistory:
 
     @law(needs=("history", "groups"), config=CONFIG)
     @over(count=st.integers(1, 20))
-    async def test_delivered_messages_carry_their_position(
-        self, scene: Scene, count: int
-    ) -> None:
+    async def test_delivered_messages_carry_their_position(self, scene: Scene, count: int) -> None:
         """A delivered message knows its position; positions count up by one in one epoch."""
         sender, reader = scene.layers(2)
         channel = await reader.new_channel()
@@ -134,7 +132,7 @@ class TestHistory:
 
     @law(needs=("history",), config={**CONFIG, "expiry": EXPIRY})
     async def test_history_is_not_bound_by_expiry(self, scene: Scene) -> None:
-        """expiry is about unread messages; history keeps as long as its own setting says."""
+        """Expiry is about unread messages; history keeps as long as its own setting says."""
         layer = scene.layer()
         await layer.group_send("log.a", {"type": "t", "n": 0})
         await asyncio.sleep(1.3 * scene.under_test.expiry)

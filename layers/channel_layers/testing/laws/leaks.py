@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import threading
 import time
 from collections.abc import Mapping
@@ -79,7 +78,7 @@ def open_files() -> int | None:
     """How many files and sockets this process has open, where the system tells."""
     for path in (Path("/proc/self/fd"), Path("/dev/fd")):
         if path.exists():
-            return len(os.listdir(path))
+            return len(list(path.iterdir()))
     return None
 
 
@@ -176,9 +175,7 @@ class TestLeaks:
 
     @law(needs=("close_channel",))
     @over(readers=st.integers(1, 3), whole=st.booleans())
-    async def test_closing_ends_what_waits(
-        self, scene: Scene, readers: int, whole: bool
-    ) -> None:
+    async def test_closing_ends_what_waits(self, scene: Scene, readers: int, whole: bool) -> None:
         """A receive() that waits when its channel or its layer is closed ends with an error."""
         layer = scene.under_test.make(**scene.config)
         channel = await layer.new_channel()

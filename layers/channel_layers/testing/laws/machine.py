@@ -16,7 +16,7 @@ class TestMachine:
     def test_any_sequence_of_verbs_does_what_the_model_says(
         self, layer_under_test: LayerUnderTest
     ) -> None:
-        """Instances that send, add, cancel, close and flush in any order agree with a simple model."""
+        """Instances that send, add, cancel, close and flush in any order agree with a model."""
 
         class Machine(LayerMachine):
             under_test = layer_under_test
@@ -26,7 +26,7 @@ class TestMachine:
         search = settings(examples, stateful_step_count=40)
         try:
             with shrinking_for(layer_under_test.shrink_seconds):
-                run_state_machine_as_test(Machine, settings=search)  # type: ignore[no-untyped-call]
+                run_state_machine_as_test(Machine, settings=search)
         except Exception as error:
             if not Machine.failures:
                 raise

@@ -23,7 +23,6 @@ from channel_layers.testing.strategies import (
     plain_channel_names,
 )
 
-
 NEARLY_THE_SAME: Final[dict[str, Callable[[str], str]]] = {
     "the other case": str.swapcase,
     "a dot more": lambda name: name + ".",

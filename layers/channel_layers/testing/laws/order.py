@@ -40,6 +40,23 @@ async def heard(layer: Readable, channel: str, count: int) -> list[tuple[object,
     return [(message["sender"], message["n"]) for message in found]
 
 
+async def common_order(
+    readers: list[tuple[Readable, str]], senders: list[tuple[Readable, int]]
+) -> None:
+    """Assert that all readers see one order while all senders send at once."""
+    counts = [count for _, count in senders]
+    async with asyncio.TaskGroup() as tasks:
+        hearing = [
+            tasks.create_task(heard(layer, channel, sum(counts))) for layer, channel in readers
+        ]
+        for number, (layer, count) in enumerate(senders):
+            tasks.create_task(shouts(layer, number, count))
+    first = hearing[0].result()
+    for one in hearing:
+        in_order(one.result(), counts)
+        assert one.result() == first, "two members saw different orders"
+
+
 def in_order(found: list[tuple[object, object]], counts: list[int]) -> None:
     """Assert that each sender's messages are all there and in their order."""
     for sender, count in enumerate(counts):
@@ -77,29 +94,19 @@ class TestOrder:
         assert found == list(range(count))
 
     @law(needs=("groups",))
-    @over(
-        counts=st.lists(st.integers(1, 15), min_size=1, max_size=4), members=st.integers(2, 5)
-    )
+    @over(counts=st.lists(st.integers(1, 15), min_size=1, max_size=4), members=st.integers(2, 5))
     async def test_members_see_one_common_order(
         self, scene: Scene, counts: list[int], members: int
     ) -> None:
         """All members see a group's messages in one order, whoever sends at the same time."""
         layers = scene.layers(3)
-        channels: list[tuple[AnyLayer, str]] = []
+        channels: list[tuple[Readable, str]] = []
         for number in range(members):
             layer = layers[number % 3]
             channels.append((layer, await layer.new_channel()))
             await layer.group_add("group", channels[-1][1])
         async with asyncio.timeout(2 * scene.patience):
-            *seen, _ = await asyncio.gather(
-                *(heard(layer, channel, sum(counts)) for layer, channel in channels),
-                asyncio.gather(
-                    *(shouts(layers[n % 3], n, count) for n, count in enumerate(counts))
-                ),
-            )
-        for one in seen:
-            in_order(one, counts)
-            assert one == seen[0], "two members saw different orders"
+            await common_order(channels, [(layers[n % 3], count) for n, count in enumerate(counts)])
 
     @law(needs=("send_many",))
     @over(targets=st.lists(st.sampled_from("abc"), min_size=1, max_size=60))
@@ -125,19 +132,15 @@ class TestOrderAcrossProcesses:
     async def test_all_processes_see_one_common_order(
         self, scene: Scene, counts: list[int]
     ) -> None:
-        """Members in several processes see a group's messages in one order, sent from all of them."""
+        """Members in several processes see a group's messages in one order, whoever sends them."""
         layers: list[Readable] = [scene.layer(), await scene.process(), await scene.process()]
         channels = [await layer.new_channel() for layer in layers]
         for layer, channel in zip(layers, channels, strict=True):
             await layer.group_add("group", channel)
         async with asyncio.timeout(2 * scene.patience):
-            *seen, _ = await asyncio.gather(
-                *(heard(layer, channel, sum(counts)) for layer, channel in zip(layers, channels)),
-                asyncio.gather(*(shouts(layers[n], n, count) for n, count in enumerate(counts))),
+            await common_order(
+                list(zip(layers, channels, strict=True)), list(zip(layers, counts, strict=True))
             )
-        for one in seen:
-            in_order(one, counts)
-            assert one == seen[0], "two processes saw different orders"
 
     @law(needs=("distributed", "groups"), effort=0.15)
     @over(ways=ways_to_send, skew=st.sampled_from([-3600, -1, 1, 3600]))

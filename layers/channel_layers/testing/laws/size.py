@@ -56,10 +56,8 @@ class TestSize:
 
     @law(config={"max_message_size": LIMIT}, effort=0.5)
     @over(excess=st.integers(1, 2 * MIB), group=st.booleans())
-    async def test_above_the_limit_is_refused(
-        self, scene: Scene, excess: int, group: bool
-    ) -> None:
-        """Above max_message_size send() and group_send() raise MessageTooLarge, and send nothing."""
+    async def test_above_the_limit_is_refused(self, scene: Scene, excess: int, group: bool) -> None:
+        """Above max_message_size both verbs raise MessageTooLarge, and send nothing."""
         await refused(scene, filled(LIMIT + excess, text=False), MessageTooLarge, group=group)
 
     @law(config={"max_message_size": LIMIT}, effort=0.5)

@@ -55,7 +55,7 @@ async def refused(
             await sender.group_send("group", message)  # type: ignore[arg-type]
         else:
             await sender.send(channel, message)  # type: ignore[arg-type]
-    except Exception as raised:
+    except Exception as raised:  # noqa: BLE001  # judged below
         error = raised
     came = await scene.drain(reader, channel)
     assert error is not None, f"it was accepted, and {shortened(came)} arrived"
