@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from benchmarks.layers import Row
-from benchmarks.servers import SERVERS
+from channel_layers.testing.servers import SERVERS
 
 __all__ = ["describe", "load"]
 

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
 
-from benchmarks.servers import SERVERS
+from channel_layers.testing.servers import SERVERS
 
 __all__ = ["ROWS", "Row", "database_settings"]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks.cases import Case, Result, Scenario
 from benchmarks.layers import Row
 from benchmarks.results import Results
-from benchmarks.servers import SERVERS, ServerError
+from channel_layers.testing.servers import SERVERS, ServerError
 
 __all__ = ["Plan", "run_case", "run_plan"]
 

@@ -101,6 +101,15 @@ def test_a_comparison_shows_percent() -> None:
     assert "better" in told.getvalue()
 
 
+def test_a_comparison_of_too_few_runs_judges_nothing() -> None:
+    told = StringIO()
+    new = results(1.0)
+    new.options["repeats"] = 1
+    print_comparison(results(2.0), new, Console(file=told, width=200))
+    assert "better" not in told.getvalue()
+    assert "Fewer than 3 runs" in told.getvalue()
+
+
 @pytest.mark.parametrize(
     ("value", "unit", "text"),
     [

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from benchmarks.servers import SERVERS, RedisServer, ServerError
+from channel_layers.testing.servers import SERVERS, RedisServer, ServerError
 
 
 @pytest.mark.parametrize("kind", list(SERVERS))

@@ -248,6 +248,16 @@ def test_what_cannot_be_asked(
 # As programs see it: the exit status of a process of its own
 
 
+# As "python -m django", but Ctrl-C works even if whoever runs the tests (a shell that put them
+# into the background) ignores it, which children inherit.
+DJANGO = """
+import signal, sys
+from django.core.management import execute_from_command_line
+signal.signal(signal.SIGINT, signal.default_int_handler)
+execute_from_command_line(sys.argv)
+"""
+
+
 def command(folder: Path, layers: dict[str, Any], *args: str) -> subprocess.Popen[str]:
     """``django-admin channel_layer`` with these CHANNEL_LAYERS."""
     name = "settings_for_command"
@@ -255,7 +265,7 @@ def command(folder: Path, layers: dict[str, Any], *args: str) -> subprocess.Pope
         f"INSTALLED_APPS = ['channel_layers']\nDEBUG = True\nCHANNEL_LAYERS = {layers!r}\n"
     )
     return subprocess.Popen(
-        [sys.executable, "-m", "django", "channel_layer", *args, "--settings", name, "--no-color"],
+        [sys.executable, "-c", DJANGO, "channel_layer", *args, "--settings", name, "--no-color"],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -307,11 +317,11 @@ def test_exit_status(
 
 
 def test_ctrl_c_ends_tail(tmp_path: Path) -> None:
-    process = command(tmp_path, {"default": {"BACKEND": OURS}}, "tail", "news")
-    assert process.stderr is not None
-    assert "Listening to news" in process.stderr.readline()
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    with command(tmp_path, {"default": {"BACKEND": OURS}}, "tail", "news") as process:
+        assert process.stderr is not None
+        assert "Listening to news" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "Traceback" not in err
 

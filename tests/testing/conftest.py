@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.testing.redis_server import RedisServer
+from channel_layers.testing.servers import RedisServer
 
 
 @pytest.fixture
-def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path) as server:
+def redis_server() -> Iterator[RedisServer]:
+    with RedisServer() as server:
         yield server

@@ -12,7 +12,7 @@ from channels_redis.core import RedisChannelLayer
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from channel_layers.testing.proxy import Proxy
-from tests.testing.redis_server import RedisServer
+from channel_layers.testing.servers import RedisServer
 
 SECONDS = 5
 

@@ -59,9 +59,9 @@ class LayerUnderTest:
     """
 
     faults: Faults | None = None
-    inject: Callable[[str, bytes], Awaitable[None]] | None = None
-    """``await inject(channel, data)``: put bytes that no layer wrote where ``channel``'s messages
-    come from. Given by those who can write to the broker."""
+    inject: Callable[[AnyLayer, str, bytes], Awaitable[None]] | None = None
+    """``await inject(layer, channel, data)``: put bytes that no layer wrote where the channel's
+    messages come from. Given by those who can write to the broker."""
 
     def __init__(
         self,
@@ -129,10 +129,12 @@ class LayerUnderTest:
         """Run one example on a fresh event loop, with layers that no other example can meet."""
         self.learn()
 
+        limit = LIMIT * self.patience
+
         async def main() -> T:
             async with self.scene(config or {}) as scene:
                 try:
-                    async with asyncio.timeout(limit := LIMIT * self.patience):
+                    async with asyncio.timeout(limit):
                         return await body(scene)
                 except TimeoutError as error:
                     raise AssertionError(f"It hangs, or needs more than {limit:g} s.") from error

@@ -46,7 +46,7 @@ class WorkerProcess:
         self._waiting: dict[int, Future[object]] = {}
         self._lock = threading.Lock()
         self._ended = False
-        self._process = subprocess.Popen(  # noqa: S603  # our own module
+        self._process = subprocess.Popen(  # our own module
             [sys.executable, "-m", "channel_layers.testing.worker", dotted],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

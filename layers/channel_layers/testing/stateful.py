@@ -9,7 +9,7 @@ import asyncio
 import sys
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule
@@ -22,6 +22,9 @@ from channel_layers.testing.scene import Scene
 __all__ = ["LayerMachine", "Model"]
 
 T = TypeVar("T")
+
+STEP_LIMIT: Final = 3
+"""In so many times the patience a verb has to end."""
 
 INSTANCES = 3
 PLAIN = ("jobs", "a..b")
@@ -92,10 +95,12 @@ class LayerMachine(RuleBasedStateMachine):
         super().__init__()
         self.under_test.learn()
         self.runner = asyncio.Runner()
+        self.patience = self.under_test.patience
+        if self.failures:
+            self.patience = min(self.patience, HURRIED_PATIENCE)
         self.stack = AsyncExitStack()
         self.scene: Scene = self.run(self.stack.enter_async_context(self.under_test.scene({})))
-        if self.failures:
-            self.scene.patience = min(self.scene.patience, HURRIED_PATIENCE)
+        self.scene.patience = self.patience
         self.layers: list[AnyLayer] = self.run(self._instances())
         self.model = Model()
         self.owner: dict[str, int] = {}
@@ -112,7 +117,15 @@ class LayerMachine(RuleBasedStateMachine):
 
     def run(self, coroutine: Coroutine[object, object, T]) -> T:
         """Let the loop go round until this is done."""
-        return self.runner.run(coroutine)
+        return self.runner.run(self._limited(coroutine))
+
+    async def _limited(self, coroutine: Coroutine[object, object, T]) -> T:
+        seconds = STEP_LIMIT * self.patience
+        try:
+            async with asyncio.timeout(seconds):
+                return await coroutine
+        except TimeoutError as error:
+            raise AssertionError(f"It hangs, or needs more than {seconds:g} s.") from error
 
     async def _instances(self) -> list[AnyLayer]:
         return self.scene.layers(INSTANCES)

@@ -97,8 +97,8 @@ def test_parts_join_in_any_order_and_interleaving(
         frames += parts
     random.shuffle(frames)
     joiner = Joiner(patience=10, max_bytes=10_000)
-    joined = [whole for frame in frames if (whole := joiner.add(frame, 0)) is not None]
-    assert {whole.sequence: whole.body for whole in joined} == sent
+    joined = [done for frame in frames if (done := joiner.add(frame, 0)) is not None]
+    assert {done.sequence: done.body for done in joined} == sent
     assert joiner.given_up == 0
 
 

@@ -23,7 +23,7 @@ class TestBadInput:
         channel = await layer.new_channel()
         await layer.send(channel, {"type": "before"})
         for data in garbage:
-            await inject(channel, data)
+            await inject(layer, channel, data)
         assert await scene.drain(layer, channel) == [{"type": "before"}]
 
     @law(needs=("distributed",), config=KEYS, effort=0.5)

