@@ -123,7 +123,7 @@ def _fault_in_dict(value: dict[object, object], depth: int) -> _Fault | None:
             continue
         fault = _fault(item, depth + 1)
         if fault is not None:
-            return _Fault(f"[{_shown(key)}]{fault.path}", fault.reason)
+            return _Fault(f"{_step(key)}{fault.path}", fault.reason)
     return None
 
 
@@ -138,12 +138,16 @@ def _lone_surrogate(value: object) -> _Fault | None:
             if _lone_surrogate(key):
                 return _Fault("", f"its key {_shown(key)} holds a lone surrogate")
             if fault := _lone_surrogate(item):
-                return _Fault(f"[{_shown(key)}]{fault.path}", fault.reason)
+                return _Fault(f"{_step(key)}{fault.path}", fault.reason)
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
             if fault := _lone_surrogate(item):
                 return _Fault(f"[{index}]{fault.path}", fault.reason)
     return None
+
+
+def _step(key: str) -> str:
+    return f'["{_shown(key)[1:-1]}"]'
 
 
 def _shown(value: object) -> str:

@@ -236,10 +236,21 @@ class LayerMachine(RuleBasedStateMachine):
 
     @rule(group=groups, channel=channels, who=instances)
     def group_discard(self, group: str, channel: str, who: int) -> None:
-        """A channel leaves, by any instance."""
+        """A channel leaves, by any instance, whether it was in the group or not."""
+        self.group_discard_now(group, channel, who)
+
+    def group_discard_now(self, group: str, channel: str, who: int) -> None:
+        """What both rules do."""
         self.did("group_discard", group, channel, who)
         self.run(self.layers[who].group_discard(group, channel))
         self.model.members[group].discard(channel)
+
+    @rule(group=groups, number=st.integers(0, 9), who=instances)
+    def discard_a_member(self, group: str, number: int, who: int) -> None:
+        """A channel that is in the group leaves: at random that is rare."""
+        members = [name for name in self.model.owed if name in self.model.members[group]]
+        if members:
+            self.group_discard_now(group, members[number % len(members)], who)
 
     # The layer
 

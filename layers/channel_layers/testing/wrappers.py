@@ -195,5 +195,10 @@ class LosesOnCancelLayer(DelegatingLayer):
         """Wait for a task that cancelling does not reach."""
         task = asyncio.ensure_future(self.inner.receive(channel))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
         return await asyncio.shield(task)
+
+    def _ended(self, task: asyncio.Task[Message]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # or asyncio complains that nobody has looked at it
