@@ -173,14 +173,14 @@ async def test_draining_waits_for_the_readers_and_refuses_the_senders() -> None:
     layer = InMemoryChannelLayer()
     for number in range(3):
         await layer.send("a", {"n": number})
-    draining = asyncio.create_task(layer.drain())
+    draining = asyncio.create_task(layer.drain(timeout=1000))
     await asyncio.sleep(0)
     with pytest.raises(LayerClosed, match="draining"):
         await layer.send("a", {"n": 4})
     for number in range(3):
         assert not draining.done()
         assert await layer.receive("a") == {"n": number}
-    assert await draining == 0
+    assert await asyncio.wait_for(draining, 10) == 0
 
 
 async def test_draining_gives_up_and_says_how_much_is_left() -> None:
