@@ -1,6 +1,6 @@
 """What travels between processes: one versioned msgpack array for each message.
 
-``[version, kind, target, producer, sequence, lifetime_ms, body, part, parts]``
+``[version, kind, target, producer, sequence, lifetime_ms, body, part, parts, after]``
 
 Receivers ignore further elements and fill in missing ones at the end, so that processes of
 two releases understand each other during a deployment; another *version* they refuse.
@@ -55,6 +55,8 @@ class Envelope(msgspec.Struct, array_like=True, frozen=True):
     """Which part of the body this is, from 0."""
     parts: int = 1
     """How many parts the body was split into."""
+    after: tuple[tuple[int, int], ...] = ()
+    """What it comes after in other partitions (:mod:`channel_layers.merging`)."""
 
 
 def encode_envelope(envelope: Envelope) -> bytes:

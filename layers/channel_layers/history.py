@@ -16,7 +16,7 @@ from typing import NamedTuple
 from channel_layers.codec import Message, Position
 from channel_layers.patterns import Patterns
 
-__all__ = ["Histories", "History", "Limits"]
+__all__ = ["Entry", "Histories", "History", "Limits", "Recovery", "recover"]
 
 
 class Limits(NamedTuple):
@@ -54,6 +54,27 @@ class History:
     """Where the answer ends: pass it as ``since`` to go on from here."""
     recovered: bool
     """Whether nothing is missing between ``since`` and ``position``. Without ``since``: True."""
+
+
+def recover(
+    entries: list[Entry], end: Position, since: Position | None, limit: int | None
+) -> Recovery:
+    """What came after ``since``, the first ``limit`` of it; without it, the last ``limit``.
+
+    Args:
+        entries: all that a group remembers, the oldest first.
+        end: where the group stands.
+    """
+    if since is None:
+        return Recovery(entries if limit is None else entries[-limit:], end, True)
+    if since.epoch != end.epoch or since.offset > end.offset:
+        return Recovery(entries if limit is None else entries[-limit:], end, False)
+    first = entries[0].offset if entries else end.offset + 1
+    entries = [entry for entry in entries if entry.offset > since.offset]
+    if limit is not None and len(entries) > limit:
+        entries = entries[:limit]
+        end = Position(end.epoch, entries[-1].offset)
+    return Recovery(entries, end, since.offset >= first - 1)
 
 
 class _Log:
@@ -122,17 +143,7 @@ class Histories:
         if log is None:
             raise KeyError(group)
         end = Position(log.epoch, log.offset)
-        entries = list(log.entries)
-        if since is None:
-            return Recovery(entries if limit is None else entries[-limit:], end, True)
-        if since.epoch != log.epoch or since.offset > log.offset:
-            return Recovery(entries if limit is None else entries[-limit:], end, False)
-        first = entries[0].offset if entries else log.offset + 1
-        entries = [entry for entry in entries if entry.offset > since.offset]
-        if limit is not None and len(entries) > limit:
-            entries = entries[:limit]
-            end = Position(log.epoch, entries[-1].offset)
-        return Recovery(entries, end, since.offset >= first - 1)
+        return recover(list(log.entries), end, since, limit)
 
     def clear(self) -> None:
         """Forget everything; every group starts a new epoch."""

@@ -147,20 +147,24 @@ class HomeLoop:
         loop = self._loop
         if loop is not None and not loop.is_closed():
             return loop
+        running = _get_running_loop()
         with self._lock:
             if self._stopped:
                 raise LayerClosed("The layer has been closed.")
-            if self._loop is None or self._loop.is_closed():
-                running = _get_running_loop()
-                if running is not None and threading.current_thread() is threading.main_thread():
-                    self._loop = running
-                else:
-                    self._loop = self._start_thread()
-                self._tasks.clear()
+            if self._loop is not None and not self._loop.is_closed():
+                return self._loop  # chosen by another thread meanwhile
+            self._tasks.clear()
+            if running is not None and threading.current_thread() is threading.main_thread():
+                self._loop = running
+            else:
+                self._loop = self._start_thread()
                 self._loop.call_soon_threadsafe(self._moved)
-                if self._queue:  # handed over to a loop that was closed before it looked
-                    self._loop.call_soon_threadsafe(self._work)
-            return self._loop
+            if self._queue:  # handed over to a loop that was closed before it looked
+                self._loop.call_soon_threadsafe(self._work)
+            loop = self._loop
+        if loop is running:
+            self._moved()
+        return loop
 
     def _start_thread(self) -> asyncio.AbstractEventLoop:
         loop = asyncio.new_event_loop()

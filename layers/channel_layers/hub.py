@@ -35,6 +35,7 @@ class Hub:
         capacity_of: channel name -> most messages that may wait in it.
         overflow: what a group message does to a full mailbox: ``drop_new`` drops the
             message, ``drop_old`` the oldest one waiting.
+        emptied: called with each group that has lost its last member.
 
     A process channel without a waiting reader is reclaimed ``expiry`` seconds after it was
     last read, unless its owner is alive; a plain channel when nothing waits in it either.
@@ -47,11 +48,13 @@ class Hub:
         group_expiry: float,
         capacity_of: Callable[[str], int],
         overflow: Overflow = "drop_new",
+        emptied: Callable[[str], None] | None = None,
     ) -> None:
         self.expiry = expiry
         self.group_expiry = group_expiry
         self.capacity_of = capacity_of
         self.overflow = overflow
+        self.emptied = emptied
         self.counters = Counters()
         self.drops = Drops()
         self.boxes: OrderedDict[str, Mailbox] = OrderedDict()
@@ -115,13 +118,37 @@ class Hub:
             ChannelFull: as many messages as its capacity wait unread and unexpired.
         """
         if len(box.items) >= box.capacity:
+            self.require_room(box, 0, now)
+        box.items.append(item)
+        self.counters.delivered += 1
+
+    def require_room(self, box: Mailbox, expected: int, now: float) -> None:
+        """See whether one more message fits in besides ``expected`` others that will come.
+
+        Raises:
+            ChannelFull: it does not.
+        """
+        if len(box.items) + expected >= box.capacity:
             self._drop_expired(box, now)
-            if len(box.items) >= box.capacity:
+            if (waiting := len(box.items) + expected) >= box.capacity:
                 self.counters.channel_full += 1
                 raise ChannelFull(
-                    f"Channel {box.channel!r} is full: {len(box.items)} messages wait to be read. "
+                    f"Channel {box.channel!r} is full: {waiting} messages wait to be read. "
                     "Read faster, send less, or raise capacity or channel_capacity in the CONFIG."
                 )
+
+    def offer(self, box: Mailbox, item: Item, now: float) -> bool:
+        """Add one message, or drop it if the mailbox is full; whether it was added."""
+        if len(box.items) >= box.capacity:
+            self._drop_expired(box, now)
+            if len(box.items) >= box.capacity:
+                self.drops.add("capacity", box.channel)
+                return False
+        self.accept(box, item)
+        return True
+
+    def accept(self, box: Mailbox, item: Item) -> None:
+        """Add one message for which there is room, or for which room was kept elsewhere."""
         box.items.append(item)
         self.counters.delivered += 1
 
@@ -161,6 +188,12 @@ class Hub:
             self.counters.discarded += 1
             self.drops.add("expired", box.channel)
         return None
+
+    def take_all(self, box: Mailbox) -> list[Item]:
+        """All that waits in a mailbox, to be put elsewhere."""
+        items = list(box.items)
+        self._discard_items(box, len(items))
+        return items
 
     def abandon(self, box: Mailbox, waiter: Waiter, now: float) -> None:
         """Take back the waiter of a reader that stopped waiting without taking a message.
@@ -289,6 +322,8 @@ class Hub:
         del members[box]
         if not members:
             del self.groups[group]
+            if self.emptied is not None:
+                self.emptied(group)
         if box.groups is not None:
             box.groups.discard(group)
             if not box.groups:

@@ -13,7 +13,7 @@ import threading
 import time
 import weakref
 from asyncio import _get_running_loop
-from typing import Any, ClassVar, TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 from channels.layers import BaseChannelLayer
 
@@ -70,7 +70,7 @@ class Stats(TypedDict):
 class LocalLayer(BaseChannelLayer):
     """The half of a channel layer that needs no other process."""
 
-    mode: ClassVar[str]
+    mode: str
     """How the layer works, in a word or two, for ``stats()``."""
 
     def __init__(self, **config: Unpack[CommonConfig]) -> None:
@@ -96,9 +96,15 @@ class LocalLayer(BaseChannelLayer):
             group_expiry=options.group_expiry,
             capacity_of=options.channel_capacity.get,
             overflow=options.overflow,
+            emptied=self._emptied,
         )
         self._turns = 0
         self._drained: list[ThreadWaiter | asyncio.Future[None]] = []
+
+    @property
+    def process(self) -> str:
+        """The id of this layer in this process; it stands in the names of its channels."""
+        return self._process
 
     # Channels
 
@@ -175,6 +181,8 @@ class LocalLayer(BaseChannelLayer):
                     break
                 waiter: asyncio.Future[None] = asyncio.Future()
                 box.waiters.append(waiter)
+                if not box.process:
+                    self._waits(box)
             finally:
                 lock.release()
             try:
@@ -194,7 +202,7 @@ class LocalLayer(BaseChannelLayer):
                 "layer": f"{type(self).__module__}.{type(self).__qualname__}",
                 "version": __version__,
                 "mode": self.mode,
-                "connected": not self._closed,
+                "connected": self._connected(),
                 "process": self._process,
                 "channels": len(hub.boxes),
                 "groups": len(hub.groups),
@@ -250,6 +258,8 @@ class LocalLayer(BaseChannelLayer):
                     break
                 waiter = ThreadWaiter()
                 box.waiters.append(waiter)
+                if not box.process:
+                    self._waits(box)
             if not waiter.wait(None if ends is None else ends - time.monotonic()):
                 self._stop_waiting(box, waiter)
                 raise TimeoutError(f"No message in {channel!r} within {timeout} s.")
@@ -260,6 +270,17 @@ class LocalLayer(BaseChannelLayer):
         if self._begin_drain(waiter):
             waiter.wait(self.options.send_timeout if timeout is None else timeout)
         return self._hub.counters.waiting
+
+    # What a layer that crosses processes has to know (locked)
+
+    def _waits(self, box: Mailbox) -> None:
+        """A reader begins to wait in a plain channel."""
+
+    def _connected(self) -> bool:
+        return not self._closed
+
+    def _emptied(self, group: str) -> None:
+        """A group has lost its last member in this process."""
 
     # Helpers; those marked (locked) are called with the lock held
 

@@ -87,6 +87,7 @@ class Mailbox:
         "groups",
         "idle_since",
         "items",
+        "left",
         "owner",
         "process",
         "waiters",
@@ -110,6 +111,8 @@ class Mailbox:
         self.items: deque[Item] = deque()
         self.waiters: list[Waiter] = []
         self.groups: set[str] | None = None
+        self.left: set[str] | None = None
+        """Groups that it was discarded from, where that has to be known when it comes back."""
         self.idle_since = now
         self.check_at = now
         self.closed = False

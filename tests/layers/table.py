@@ -2,38 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
+from channel_layers.redis import RedisStreamsChannelLayer
+from channel_layers.redis.transport import RedisTransport
 from channel_layers.testing.harness import LayerUnderTest
+from channel_layers.testing.protocols import AnyLayer
+from channel_layers.testing.proxy import Proxy
+from channel_layers.testing.servers import RedisServer
+from tests.testing.redis_faults import RedisFaults
 
 __all__ = ["TABLE", "Row", "parameters"]
+
+EXPIRY = 0.3
 
 
 @dataclass(frozen=True)
 class Row:
-    """One layer: its class, its CONFIG, and what pytest is to know of it."""
+    """One layer: how it is opened, with whatever it needs running."""
 
-    dotted: str
-    config: dict[str, object] = field(default_factory=dict)
-    distributed: bool = True
+    opened: Callable[[str], AbstractContextManager[LayerUnderTest]]
     marks: tuple[pytest.MarkDecorator, ...] = ()
 
-    @contextmanager
-    def opened(self, name: str) -> Iterator[LayerUnderTest]:
-        """The layer, with whatever it needs running."""
-        under_test = LayerUnderTest(
-            self.dotted, self.config, name=name, distributed=self.distributed, expiry=0.3
-        )
-        yield under_test
-        under_test.close_workers()
+
+@contextmanager
+def memory(name: str) -> Iterator[LayerUnderTest]:
+    """The layer within one process."""
+    dotted = "channel_layers.memory.InMemoryChannelLayer"
+    yield LayerUnderTest(dotted, name=name, distributed=False, expiry=EXPIRY)
+
+
+@contextmanager
+def redis(name: str, config: Mapping[str, object]) -> Iterator[LayerUnderTest]:
+    """One Redis, reached through a proxy that breaks connections."""
+    with RedisServer() as server, Proxy("127.0.0.1", server.port) as proxy:
+        direct = {"hosts": [server.address]}
+        through: dict[str, object] = {"hosts": [f"redis://127.0.0.1:{proxy.port}"], **config}
+        yield over_redis(name, through, RedisFaults(server, proxy, direct))
+
+
+def over_redis(
+    name: str, config: Mapping[str, object], faults: RedisFaults | None = None
+) -> LayerUnderTest:
+    """A layer over whatever kind of Redis."""
+    dotted = "channel_layers.redis.RedisStreamsChannelLayer"
+    under_test = LayerUnderTest(
+        dotted, config, name=name, distributed=True, expiry=EXPIRY, faults=faults
+    )
+    under_test.inject = write_into_redis
+    return under_test
+
+
+async def write_into_redis(layer: AnyLayer, channel: str, data: bytes) -> None:
+    """Put bytes into the inbox of the process that reads a channel."""
+    assert isinstance(layer, RedisStreamsChannelLayer)
+    transport = layer._transport
+    assert isinstance(transport, RedisTransport)
+    partition = transport._of(channel)
+    await partition.outbox.command(
+        "XADD", partition.keys.inbox(layer.process), "NOMKSTREAM", "*", "d", data
+    )
 
 
 TABLE: dict[str, Row] = {
-    "memory": Row("channel_layers.memory.InMemoryChannelLayer", distributed=False),
+    "memory": Row(memory),
+    "redis": Row(partial(redis, config={})),
 }
 
 

@@ -72,6 +72,7 @@ async def _run(scene: Scene, history: list[Step]) -> Deliveries:
         elif step.verb == "group_send":
             await sender.group_send(step.group, message)
         elif step.verb == "group_add":
+            await scene.settle([sender], reader)
             await sender.group_add(step.group, name)
         elif step.verb == "group_discard":
             await sender.group_discard(step.group, name)

@@ -121,6 +121,22 @@ class Scene:
             found += await self.stragglers(layer, channel)
         return found
 
+    async def settle(self, senders: list[AnyLayer], reader: AnyLayer) -> None:
+        """Let all arrive that was sent so far.
+
+        A channel that joins a group may get messages that were sent to it shortly before: no
+        promise says that it does not, and to be sure of it would cost a round trip.
+        """
+        if not self.under_test.distributed:
+            return
+        channel = await reader.new_channel()
+        for sender in senders:
+            await sender.send(channel, {"type": "settle"})
+            await self.receive(reader, channel)
+        close = getattr(reader, "close_channel", None)
+        if close is not None:
+            await close(channel)
+
     async def stragglers(
         self, layer: AnyLayer, channel: str, seconds: float = STRAGGLER_SECONDS
     ) -> list[Message]:

@@ -231,6 +231,7 @@ class LayerMachine(RuleBasedStateMachine):
         """A channel joins, by any instance."""
         self.did("group_add", group, channel, who)
         if channel in self.model.owed:
+            self.run(self.scene.settle(self.layers, self.layers[self.owner[channel]]))
             self.run(self.layers[who].group_add(group, channel))
             self.model.members[group].add(channel)
 

@@ -16,6 +16,7 @@ def layer_under_test(request: pytest.FixtureRequest) -> Iterator[LayerUnderTest]
     with TABLE[request.param].opened(request.param) as under_test:
         apply_options(request.config, under_test)
         yield under_test
+        under_test.close_workers()
 
 
 @pytest.fixture(scope="session")

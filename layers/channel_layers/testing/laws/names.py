@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import secrets
 from collections.abc import Callable, Coroutine
 from typing import Final
 
@@ -156,7 +157,7 @@ class TestNames:
         self, scene: Scene, tail: str, rest: str, flush: str
     ) -> None:
         """Nothing crosses from one prefix to another, not even a flush, however alike they are."""
-        base = f"p{random.getrandbits(60):x}"
+        base = f"p{secrets.token_hex(8)}"  # Hypothesis makes ``random`` repeat itself
         prefixes = [base, base + tail]
         if flush == "the shorter":
             prefixes.reverse()

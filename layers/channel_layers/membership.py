@@ -1,0 +1,180 @@
+"""Of which groups this process is a member, as the broker knows it.
+
+The broker knows processes, not channels: the first local member of a group makes the process a
+member, and when the last one has gone it leaves. Further local members cost nothing. All other
+changes travel through this process's own inbox, in line with the messages: a channel gets
+exactly what was sent to its group between its coming and its going, whoever decides on them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Coroutine
+
+from channel_layers.exceptions import LayerError
+from channel_layers.hub import Hub
+from channel_layers.transport import Transport
+
+__all__ = ["Membership"]
+
+Pair = tuple[str, str]
+"""Group and channel."""
+
+
+class Membership:
+    """The groups that this process has joined; what is marked (locked) needs the layer's lock.
+
+    Args:
+        hub, lock: of the layer.
+        spawn: runs a coroutine as a task that the layer owns.
+        call: calls a function on the home loop, from any thread.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        hub: Hub,
+        lock: threading.Lock,
+        *,
+        spawn: Callable[[Coroutine[object, object, None]], None],
+        call: Callable[[Callable[[], object]], None],
+    ) -> None:
+        self.joined: set[str] = set()
+        """Groups in which the broker knows this process."""
+        self._transport = transport
+        self._hub = hub
+        self._lock = lock
+        self._spawn = spawn
+        self._call = call
+        self._adding: Counter[Pair] = Counter()
+        """Own additions that are under way."""
+        self._discarding: dict[Pair, set[str]] = {}
+        """Own discards that are under way, by their tokens."""
+        self._emptied: list[str] = []
+
+    # What this process wants
+
+    def add_further(self, group: str, channel: str, now: float) -> bool:
+        """Add a channel if that needs nobody else; False if it does.
+
+        The channel may then get messages that were sent just before and are still under way.
+        """
+        with self._lock:
+            members = self._hub.groups.get(group)
+            box = self._hub.boxes.get(channel)
+            if (
+                members is None
+                or box is None
+                or box in members
+                or group not in self.joined
+                or (box.left is not None and group in box.left)
+                or (group, channel) in self._discarding
+                or (group, channel) in self._adding
+            ):
+                return False
+            self._hub.add(group, box, now)
+            return True
+
+    def begin_add(self, group: str, channel: str, now: float) -> None:
+        """Note that an addition goes under way."""
+        with self._lock:
+            self._hub.open(channel, now, process=True)
+            self._adding[group, channel] += 1
+
+    def add_failed(self, group: str, channel: str) -> None:
+        """It did not get under way."""
+        with self._lock:
+            self._end_add(group, channel)
+
+    def begin_discard(self, group: str, channel: str, token: str) -> None:
+        """Note that a discard goes under way."""
+        with self._lock:
+            self._discarding.setdefault((group, channel), set()).add(token)
+
+    def discard_failed(self, group: str, channel: str, token: str) -> None:
+        """It did not get under way: nobody else is needed for it, so it is done now."""
+        with self._lock:
+            self.discard(group, channel, own=token)
+
+    # What has come through the inbox
+
+    def add(self, group: str, channel: str, now: float, *, own: bool) -> None:
+        """A channel joins (locked)."""
+        if own:
+            self._end_add(group, channel)
+        self.joined.add(group)
+        box = self._hub.boxes.get(channel)
+        if box is not None:
+            self._hub.add(group, box, now)
+            if box.left is not None:
+                box.left.discard(group)
+        elif group not in self._hub.groups:
+            self.emptied(group)
+
+    def discard(self, group: str, channel: str, *, own: str | None) -> None:
+        """A channel leaves (locked).
+
+        Args:
+            own: the token of a discard of this process; one that has been carried out already
+                does nothing.
+        """
+        if own is not None:
+            tokens = self._discarding.get((group, channel), set())
+            if own not in tokens:
+                return
+            tokens.remove(own)
+            if not tokens:
+                del self._discarding[group, channel]
+        box = self._hub.boxes.get(channel)
+        if box is not None and box.groups is not None and group in box.groups:
+            if box.left is None:
+                box.left = set()
+            box.left.add(group)
+            self._hub.discard(group, channel)
+
+    def lost(self, groups: Callable[[str], bool], now: float) -> None:
+        """What was under way for these groups may never come: it is done now (locked)."""
+        for group, channel in [pair for pair in self._adding if groups(pair[0])]:
+            del self._adding[group, channel]
+            if (box := self._hub.boxes.get(channel)) is not None:
+                self._hub.add(group, box, now)
+                self.joined.add(group)
+        for pair in [pair for pair in self._discarding if groups(pair[0])]:
+            for token in tuple(self._discarding[pair]):
+                self.discard(*pair, own=token)
+
+    def flushed(self) -> None:
+        """The broker has forgotten all groups (locked)."""
+        self.joined.clear()
+        self._adding.clear()
+        self._discarding.clear()
+
+    def _end_add(self, group: str, channel: str) -> None:
+        self._adding[group, channel] -= 1
+        if self._adding[group, channel] <= 0:
+            del self._adding[group, channel]
+
+    # Leaving
+
+    def emptied(self, group: str) -> None:
+        """A group has no local member any more (locked)."""
+        if group not in self.joined:
+            return
+        self._emptied.append(group)
+        if len(self._emptied) == 1:
+            self._call(self._leave_emptied)
+
+    def _leave_emptied(self) -> None:
+        with self._lock:
+            emptied, self._emptied = self._emptied, []
+            leaving = [g for g in set(emptied) if g in self.joined and g not in self._hub.groups]
+            self.joined.difference_update(leaving)
+        for group in leaving:
+            self._spawn(self._leave(group))
+
+    async def _leave(self, group: str) -> None:
+        try:
+            await self._transport.leave(group)
+        except LayerError:
+            pass  # messages that nobody here wants cost a little, until the membership lapses

@@ -1,0 +1,122 @@
+"""Reading this process's inbox of one partition: one XREAD for everything that comes.
+
+The read blocks in the server, on a connection of its own. Each is followed by TIME, so that an
+entry's age is judged by the clock that wrote its id. After a broken connection reading goes on
+behind the last entry that came; it never starts at ``$``, which would skip what came meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, cast
+
+from channel_layers.redis.answers import as_int, as_list
+from channel_layers.redis.link import Link, Reply, pack
+
+__all__ = ["Entry", "Inbox"]
+
+BLOCK_MS: Final = 5000
+COUNT: Final = 250
+TRIM_ENTRIES: Final = 250
+TRIM_BYTES: Final = 256 * 1024
+"""What has been read may lie in the server until it is so much."""
+
+Entry = list[bytes]
+"""Field, value, field, value..."""
+
+_TIME: Final = pack(("TIME",))
+
+
+class Inbox:
+    """The stream of one process in one partition.
+
+    Args:
+        key: of the stream.
+        arrived: called with the fields of each entry and its age in seconds.
+        failed: called with an error of the server.
+    """
+
+    def __init__(
+        self,
+        key: str,
+        *,
+        arrived: Callable[[Entry, float], None],
+        failed: Callable[[str], None],
+    ) -> None:
+        self.last: bytes | None = None
+        """Id of the last entry that was read; None before the inbox was first registered."""
+        self.answered_at = 0.0
+        """When the server last said anything, by the loop's clock."""
+        self._key = key
+        self._arrived = arrived
+        self._failed = failed
+        self._loop = asyncio.get_running_loop()
+        self._link: Link | None = None
+        self._entries: list[tuple[bytes, Entry]] = []
+        self._untrimmed = 0
+        self._untrimmed_bytes = 0
+
+    def attach(self, link: Link, last: bytes) -> None:
+        """Begin to read what came after ``last``."""
+        self._link = link
+        self.last = last
+        self.answered_at = self._loop.time()
+        self._entries = []
+        self._read()
+
+    def detach(self) -> None:
+        """The connection is gone."""
+        self._link = None
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the server has been silent for longer than a read may block."""
+        silent = self._loop.time() - self.answered_at
+        return self._link is not None and silent > BLOCK_MS / 1000 + 2
+
+    def _read(self) -> None:
+        link = self._link
+        if link is None or self.last is None:
+            return
+        if self._untrimmed >= TRIM_ENTRIES or self._untrimmed_bytes >= TRIM_BYTES:
+            self._trim(link, self.last)
+        words = ("XREAD", "COUNT", COUNT, "BLOCK", BLOCK_MS, "STREAMS", self._key, self.last)
+        link.execute(pack(words) + _TIME, self._take_entries)
+        link.expect(self._take_time)
+
+    def _trim(self, link: Link, last: bytes) -> None:
+        self._untrimmed = self._untrimmed_bytes = 0
+        link.execute(pack(("XTRIM", self._key, "MINID", last)), _ignore)
+
+    def _take_entries(self, reply: Reply) -> None:
+        self.answered_at = self._loop.time()
+        if isinstance(reply, list):
+            # [[key, [[id, [field, value, ...]], ...]]]; to look at each would cost too much
+            self._entries = cast(list[tuple[bytes, Entry]], as_list(reply[0])[1])
+        elif isinstance(reply, Exception):
+            self._link = None
+            self._failed(str(reply))
+
+    def _take_time(self, reply: Reply) -> None:
+        entries, self._entries = self._entries, []
+        link = self._link
+        if link is None or not isinstance(reply, list):
+            return
+        if not entries:
+            if self._untrimmed and self.last is not None:
+                self._trim(link, self.last)
+            self._read()
+            return
+        self.last = entries[-1][0]
+        self._untrimmed += len(entries)
+        self._untrimmed_bytes += sum(len(fields[1]) for _, fields in entries)
+        self._read()  # the server looks for more while these are handled
+        now_ms = as_int(reply[0]) * 1000 + as_int(reply[1]) // 1000
+        for entry_id, fields in entries:
+            age_ms = now_ms - int(entry_id.partition(b"-")[0])
+            self._arrived(fields, age_ms / 1000 if age_ms > 0 else 0.0)
+
+
+def _ignore(_reply: Reply) -> None:
+    """What is not needed any more."""

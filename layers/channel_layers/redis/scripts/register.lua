@@ -1,0 +1,17 @@
+-- Make a process known, or find out whether it still is.
+-- KEYS: inbox   ARGV: base, process, ttl
+-- -> {whether the inbox was there, id of the last entry that it ever had, processes known}
+local there = call('EXISTS', KEYS[1])
+local last
+if there == 1 then
+  local info = call('XINFO', 'STREAM', KEYS[1])
+  for index = 1, #info, 2 do
+    if info[index] == 'last-generated-id' then last = info[index + 1] end
+  end
+else
+  last = call('XADD', KEYS[1], '*', 'born', '')
+  call('XTRIM', KEYS[1], 'MAXLEN', 0)
+end
+call('PEXPIRE', KEYS[1], ARGV[3])
+call('ZADD', base .. 'p', now_ms(), ARGV[2])
+return {there, last, call('ZCARD', base .. 'p')}
