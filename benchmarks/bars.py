@@ -28,6 +28,7 @@ class Bar:
 
 
 ALL = ("memory", "ipc", "redis", "nats", "nats-core", "postgres")
+FAULTLESS = ("redis", "nats", "postgres")
 REDIS_PEERS = ("channels-redis-core", "channels-redis-pubsub")
 
 BARS: tuple[Bar, ...] = (
@@ -51,6 +52,9 @@ BARS: tuple[Bar, ...] = (
     Bar("join", "gathered", ALL, 30_000, at_most=False),
     Bar("join", "further", ALL, 200_000, at_most=False),
     Bar("idle", "allocated", ALL, 2048, at_most=True),
+    Bar("faults", "lost", FAULTLESS, 0, at_most=True),
+    Bar("faults", "twice", FAULTLESS, 0, at_most=True),
+    Bar("faults", "disordered", FAULTLESS, 0, at_most=True),
 )
 
 
@@ -70,7 +74,8 @@ def judge(scenario: str, figure: str, row: str, values: Mapping[str, float]) -> 
         scenario: name.
         figure: name.
         row: name of the row to judge.
-        values: this figure of every row that has it, by name of the row.
+        values: this figure of every row that has it, by name of the row: the median, or the
+            worst where every run must reach the bar.
 
     Returns:
         None if there is no bar, or nothing to compare.

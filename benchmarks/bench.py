@@ -7,7 +7,8 @@ import json
 import sys
 import traceback
 from collections.abc import Awaitable, Callable
-from typing import Any, TextIO
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any, TextIO, TypeVar
 
 from django.utils.module_loading import import_string
 
@@ -22,6 +23,8 @@ of them unread at a time, so what a layer loses is never what it was told to dro
 
 CLOSE_SECONDS = 5
 
+T = TypeVar("T")
+
 
 class Bench:
     """The surroundings of one run."""
@@ -31,6 +34,7 @@ class Bench:
         self.row = row
         self._answers = answers
         self._layers: list[Layer] = []
+        self._held = ExitStack()
 
     def amount(self, full: int, quick: int) -> int:
         """How many to do: ``full``, or ``quick`` in a smoke run."""
@@ -56,6 +60,13 @@ class Bench:
         self._layers.append(layer)
         return layer
 
+    async def hold(self, surroundings: AbstractContextManager[T]) -> T:
+        """Enter something that the layers need, and leave it when they have been closed.
+
+        In a thread, because either may take a while.
+        """
+        return await asyncio.to_thread(self._held.enter_context, surroundings)
+
     def say(self, answer: dict[str, Any]) -> None:
         """Tell the process that started this one."""
         print(json.dumps(answer), file=self._answers, flush=True)
@@ -69,7 +80,7 @@ class Bench:
         return reader
 
     async def close(self) -> None:
-        """Close what was opened, in whatever way the layer offers."""
+        """Close what was opened, in whatever way the layer offers, then what was held."""
         for layer in self._layers:
             ways = (getattr(layer, name, None) for name in ("close", "close_pools"))
             close: Callable[[], Awaitable[None]] | None = next(filter(None, ways), None)
@@ -80,3 +91,7 @@ class Bench:
                     await close()
             except Exception:  # noqa: BLE001  # the figures are out; the process ends anyway
                 traceback.print_exc()
+        try:
+            await asyncio.to_thread(self._held.close)
+        except Exception:  # noqa: BLE001  # as above
+            traceback.print_exc()

@@ -12,15 +12,19 @@ from benchmarks.tally import Losses
 if TYPE_CHECKING:
     from benchmarks.bench import Bench
 
-__all__ = ["Case", "Figure", "Layer", "Result", "Scenario"]
+__all__ = ["Case", "Figure", "Layer", "Receiving", "Result", "Scenario"]
 
 
-class Layer(Protocol):
+class Receiving(Protocol):
+    """What messages can be read from."""
+
+    async def receive(self, channel: str) -> dict[str, Any]: ...
+
+
+class Layer(Receiving, Protocol):
     """The part of channels' layer specification that the scenarios use."""
 
     async def send(self, channel: str, message: dict[str, Any]) -> None: ...
-
-    async def receive(self, channel: str) -> dict[str, Any]: ...
 
     async def new_channel(self) -> str: ...
 
@@ -57,12 +61,15 @@ class Figure:
         title: for tables.
         unit: for tables and axes.
         lower_is_better: which way is faster or smaller.
+        every_run: whether a bar must be reached in the worst of several runs, not just in the
+            median: for what may never happen.
     """
 
     name: str
     title: str
     unit: str
     lower_is_better: bool
+    every_run: bool = False
 
 
 @dataclass

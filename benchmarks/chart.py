@@ -61,7 +61,7 @@ def _draw_one(axis: Axes, results: Results, scenario: Scenario, loop: str) -> No
         ),
         error_kw={"ecolor": "#555", "capsize": 2, "lw": 0.8},
     )
-    known = [middle for middle in middles if middle > 0]
+    known = [middle for middle in middles if middle > 0] or [1.0]  # nothing at all has no scale
     logarithmic = max(known) > LOG_FROM * min(known)
     if logarithmic:
         axis.set_xscale("log")
@@ -71,11 +71,12 @@ def _draw_one(axis: Axes, results: Results, scenario: Scenario, loop: str) -> No
     for place, (cell, spread) in enumerate(zip(cells, spreads, strict=True)):
         text = shown(spread.middle, figure.unit) if spread else "no figure"
         lost = cell.losses.lost + cell.losses.doubled + cell.losses.disordered
-        end = spread.high if spread else axis.get_xlim()[0]
+        end = max(spread.high if spread else 0.0, axis.get_xlim()[0])
         axis.text(end, place, f"  {text}{'  (!)' * bool(lost)}", va="center", fontsize=8)
     better = "lower" if figure.lower_is_better else "higher"
     scale = ", log scale" if logarithmic else ""
     axis.set_title(f"{scenario.title} ({loop})", fontsize=10, loc="left")
-    axis.set_xlabel(f"{figure.title}, {figure.unit}: {better} is better{scale}", fontsize=8)
+    what = f"{figure.title}, {figure.unit}" if figure.unit else figure.title
+    axis.set_xlabel(f"{what}: {better} is better{scale}", fontsize=8)
     axis.tick_params(labelsize=8)
     axis.spines[["top", "right"]].set_visible(False)

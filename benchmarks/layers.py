@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,6 +28,7 @@ class Row:
         server: key of ``servers.SERVERS``; None if it needs none.
         ours: whether the bars apply to it.
         distributed: whether two instances, and two processes, reach each other.
+        queues: whether the readers of a plain channel share its messages, each going to one.
         app: a Django app to install and migrate first, on the alias of the same name.
     """
 
@@ -37,6 +39,7 @@ class Row:
     server: str | None = None
     ours: bool = False
     distributed: bool = True
+    queues: bool = True
     app: str | None = None
 
     def missing(self) -> str | None:
@@ -44,6 +47,11 @@ class Row:
         package = self.path.partition(".")[0]
         if find_spec(package) is None:
             return f"not installed: {package}"
+        for name in self.packages[1:]:  # the first one was found, and may be a source tree
+            try:
+                version(name)
+            except PackageNotFoundError:
+                return f"not installed: {name}"
         if self.server is not None and (absent := SERVERS[self.server].missing()) is not None:
             return f"not installed: {absent}"
         return None
@@ -88,6 +96,14 @@ ROWS: dict[str, Row] = {
             distributed=False,
         ),
         Row(
+            name="redis",
+            path="channel_layers.redis.RedisStreamsChannelLayer",
+            packages=("channel-layers", "redis", "hiredis"),
+            config=lambda address, capacity: {"hosts": [address], "capacity": capacity},
+            server="redis",
+            ours=True,
+        ),
+        Row(
             name="channels-memory",
             path="channels.layers.InMemoryChannelLayer",
             packages=("channels",),
@@ -111,6 +127,7 @@ ROWS: dict[str, Row] = {
             # It has no capacity: its queues have no end.
             config=lambda address, _capacity: {"hosts": _redis_hosts(address)},
             server="redis",
+            queues=False,
         ),
         Row(
             name="channels-nats",
@@ -126,6 +143,7 @@ ROWS: dict[str, Row] = {
             # It has no capacity either; the option would become a Django database setting.
             config=lambda address, _capacity: database_settings(address),
             server="postgres",
+            queues=False,
             app="channels_postgres",
         ),
     )

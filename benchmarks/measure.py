@@ -77,8 +77,16 @@ class Arrivals:
         return self._done
 
 
-async def until_stalled(done: Awaitable[object], progress: Callable[[], int]) -> bool:
-    """Wait for ``done``; give up, cancel it and return False when ``progress`` stands still."""
+async def until_stalled(
+    done: Awaitable[object], progress: Callable[[], int], patience: float | None = None
+) -> bool:
+    """Wait for ``done``; give up, cancel it and return False when ``progress`` stands still.
+
+    Args:
+        done: what to wait for.
+        progress: a number that grows.
+        patience: seconds without progress; :data:`STALL_SECONDS` by default.
+    """
     future = asyncio.ensure_future(done)
     seen = -1
     while not future.done():
@@ -87,7 +95,7 @@ async def until_stalled(done: Awaitable[object], progress: Callable[[], int]) ->
             await asyncio.wait((future,))
             return False
         seen = progress()
-        await asyncio.wait((future,), timeout=STALL_SECONDS)
+        await asyncio.wait((future,), timeout=patience or STALL_SECONDS)
     future.result()
     return True
 

@@ -10,7 +10,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from benchmarks.cases import Layer
+from benchmarks.cases import Receiving
 from benchmarks.measure import Arrivals
 from benchmarks.tally import Losses, Tally
 
@@ -87,7 +87,7 @@ class Readers:
         if broken is not None and error is None:
             raise broken
 
-    def add(self, layer: Layer, channel: str, seen: Seen | None = None) -> Reader:
+    def add(self, layer: Receiving, channel: str, seen: Seen | None = None) -> Reader:
         """Read a channel from now on; ``seen`` is called with each message."""
         reader = Reader()
         self.readers.append(reader)

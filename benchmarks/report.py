@@ -65,9 +65,11 @@ def markdown(results: Results, chart: str | None) -> str:
 
 
 def shown(value: float, unit: str = "") -> str:
-    """A value with three digits that count, and its unit."""
+    """A value with three digits that count, a whole number of things without more, its unit."""
     size = abs(value)
-    if size >= 1e6:
+    if not size or (isinstance(value, int) and size < 1e4):
+        text = f"{value:,.0f}"
+    elif size >= 1e6:
         text = f"{value / 1e6:.3g}M"
     elif size >= 1e4:
         text = f"{value / 1e3:.0f}k"
@@ -102,7 +104,7 @@ def _figure(spread: Spread | None, unit: str) -> str:
 
 
 def _bar(results: Results, cell: Cell, figure: Figure) -> str:
-    values = results.middles(cell.scenario, cell.loop, figure.name)
+    values = results.judged(cell.scenario, cell.loop, figure)
     verdict: Verdict | None = judge(cell.scenario, figure.name, cell.row, values)
     if verdict is None:
         return ""

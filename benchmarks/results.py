@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Self
 
-from benchmarks.cases import Result
+from benchmarks.cases import Figure, Result
 from benchmarks.tally import Losses
 
 __all__ = ["Cell", "Results", "Spread"]
@@ -97,6 +97,17 @@ class Results:
         """The median of a figure by layer."""
         spreads = {cell.row: cell.spread(figure) for cell in self.of(scenario, loop)}
         return {row: spread.middle for row, spread in spreads.items() if spread is not None}
+
+    def judged(self, scenario: str, loop: str, figure: Figure) -> dict[str, float]:
+        """By layer what the bars are held against: the median, or the worst of all runs."""
+        if not figure.every_run:
+            return self.middles(scenario, loop, figure.name)
+        spreads = {cell.row: cell.spread(figure.name) for cell in self.of(scenario, loop)}
+        return {
+            row: spread.high if figure.lower_is_better else spread.low
+            for row, spread in spreads.items()
+            if spread is not None
+        }
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 __all__ = ["Losses", "Tally"]
@@ -54,7 +55,15 @@ class Tally:
         self.doubled += 1
         return False
 
-    def losses(self, sent: int) -> Losses:
-        """What went wrong with the first ``sent`` messages, if no more will come."""
-        never = sum(number < sent for number in self._missing) + max(0, sent - self.next)
+    def losses(self, sent: int, refused: AbstractSet[int] = frozenset()) -> Losses:
+        """What went wrong with the first ``sent`` messages, if no more will come.
+
+        Args:
+            sent: how many the sender has numbered.
+            refused: those of which the sender knows that they may not have been sent: they may
+                be missing, but not come twice or late.
+        """
+        never = sum(number < sent and number not in refused for number in self._missing)
+        rest = range(self.next, sent)
+        never += len(rest) - sum(number in rest for number in refused)
         return Losses(never, self.doubled, self.disordered)

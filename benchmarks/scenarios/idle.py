@@ -29,18 +29,22 @@ async def idle(bench: Bench) -> Result:
     losses = Losses()
 
     if resident_bytes() is not None:
-        figures["resident"], lost = await _extra(bench, count, lambda: resident_bytes() or 0)
+        figures["resident"], lost = await _extra(
+            bench, "resident", count, lambda: resident_bytes() or 0
+        )
         losses += lost
 
     tracemalloc.start()
-    figures["allocated"], lost = await _extra(bench, count, _allocated_bytes)
+    figures["allocated"], lost = await _extra(bench, "allocated", count, _allocated_bytes)
     tracemalloc.stop()
     return Result(figures, losses + lost)
 
 
-async def _extra(bench: Bench, count: int, used: Callable[[], int]) -> tuple[float, Losses]:
+async def _extra(
+    bench: Bench, name: str, count: int, used: Callable[[], int]
+) -> tuple[float, Losses]:
     """Bytes that a connection takes more than a task on a future; nothing is freed meanwhile."""
-    connections = _Connections(bench)
+    connections = _Connections(bench, f"bench.{name}")
     await connections.warm_up()
     await settle()
     before = used()
@@ -58,18 +62,25 @@ async def _extra(bench: Bench, count: int, used: Callable[[], int]) -> tuple[flo
 
 
 class _Connections:
-    """Waiting readers, as few of our own bytes to each as can be."""
+    """Waiting readers, as few of our own bytes to each as can be.
 
-    def __init__(self, bench: Bench) -> None:
+    Args:
+        bench: where the layer comes from.
+        name: what the names of their groups begin with. Over a broker, connections measured
+            before may still be in their groups; what is sent here must not fill their mailboxes.
+    """
+
+    def __init__(self, bench: Bench, name: str) -> None:
         self._layer = bench.open_anew()
+        self._name = name
         self._tasks: list[asyncio.Task[None]] = []
         self._arrivals = Arrivals()
 
     async def warm_up(self) -> None:
         """Connect, load, fill pools: what is paid once."""
         channel = await self._layer.new_channel()
-        await self._layer.group_add("bench.warm", channel)
-        await self._layer.group_send("bench.warm", message(0))
+        await self._layer.group_add(f"{self._name}.warm", channel)
+        await self._layer.group_send(f"{self._name}.warm", message(0))
         async with asyncio.timeout(10):
             await self._layer.receive(channel)
 
@@ -77,12 +88,12 @@ class _Connections:
         """Open so many; how many did not get the message that was sent to each."""
         for number in range(count):
             channel = await self._layer.new_channel()
-            await self._layer.group_add(f"bench.room.{number // GROUP_SIZE}", channel)
+            await self._layer.group_add(f"{self._name}.{number // GROUP_SIZE}", channel)
             self._tasks.append(asyncio.create_task(self._read(channel)))
         await asyncio.sleep(0)
         self._arrivals.expect(count)
         for room in range(-(-count // GROUP_SIZE)):
-            await self._layer.group_send(f"bench.room.{room}", message(0))
+            await self._layer.group_send(f"{self._name}.{room}", message(0))
         await self._arrivals.all()
         return self._arrivals.missing
 

@@ -44,6 +44,15 @@ def test_a_bar_that_the_best_peer_sets() -> None:
     assert judge("burst", "rate", "redis", {"redis": 90.0}) is None
 
 
+def test_what_may_never_happen_is_judged_by_the_worst_run() -> None:
+    found = results(1.0)
+    for lost in (0, 7, 0):
+        found.cell("faults", "redis", "asyncio").runs.append(Result({"lost": lost, "twice": 0}))
+    text = markdown(found, None)
+    assert "| 0 (0 to 7) | 0 |" in text
+    assert "MISSED ≤ 0; reached ≤ 0" in text
+
+
 def test_peers_have_no_bars() -> None:
     assert judge("fanout", "delivery", "channels-memory", {"channels-memory": 1}) is None
 
@@ -110,6 +119,18 @@ def test_a_comparison_of_too_few_runs_judges_nothing() -> None:
     assert "Fewer than 3 runs" in told.getvalue()
 
 
+def test_nothing_lost_at_all_can_be_drawn(tmp_path: Path) -> None:
+    chart = pytest.importorskip("benchmarks.chart")
+    pytest.importorskip("matplotlib", reason="matplotlib comes with `make bench` only")
+    found = results(1.0)
+    for row, lost in (("redis", 0), ("channels-redis-core", 0)):
+        found.cell("faults", row, "asyncio").runs.append(Result({"lost": lost}))
+    chart.draw(found, tmp_path / "a.png")
+    found.cell("faults", "channels-nats", "asyncio").runs.append(Result({"lost": 900}))
+    chart.draw(found, tmp_path / "b.png")
+    assert (tmp_path / "a.png").stat().st_size != (tmp_path / "b.png").stat().st_size
+
+
 @pytest.mark.parametrize(
     ("value", "unit", "text"),
     [
@@ -118,6 +139,10 @@ def test_a_comparison_of_too_few_runs_judges_nothing() -> None:
         (123.4, "/s", "123/s"),
         (12_345, "/s", "12k/s"),
         (1_234_567, "", "1.23M"),
+        (0.0, "", "0"),
+        (7, "", "7"),
+        (1_234, "", "1,234"),
+        (12_345, "", "12k"),
     ],
 )
 def test_values_have_three_digits(value: float, unit: str, text: str) -> None:

@@ -25,6 +25,23 @@ def test_every_arrival_is_judged_as_a_naive_count_would(sent: int, arrivals: lis
     assert sum(fresh) == len(counts)
 
 
+@given(
+    sent=st.integers(0, 30),
+    arrived=st.lists(st.integers(0, 29), max_size=40),
+    refused=st.frozensets(st.integers(0, 29)),
+)
+def test_what_was_refused_may_be_missing_but_nothing_else(
+    sent: int, arrived: list[int], refused: frozenset[int]
+) -> None:
+    arrived = [number for number in arrived if number < sent]
+    tally = Tally()
+    for number in arrived:
+        tally.take(number)
+    found = tally.losses(sent, refused)
+    assert found.lost == len(set(range(sent)) - set(arrived) - refused)
+    assert (found.doubled, found.disordered) == (tally.doubled, tally.disordered)
+
+
 def test_what_was_never_sent_to_the_end_is_lost() -> None:
     tally = Tally()
     tally.take(0)
