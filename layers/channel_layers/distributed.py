@@ -119,6 +119,8 @@ class DistributedLayer(ChannelLayer):
             return
         if self._starting is None or self._starting.done():
             self._starting = asyncio.ensure_future(self._start())
+            # Whoever waited for it may have been cancelled.
+            self._starting.add_done_callback(lambda done: done.cancelled() or done.exception())
         await asyncio.shield(self._starting)
 
     async def _start(self) -> None:

@@ -141,7 +141,8 @@ class Puller:
 
     def _give_back(self, box: Mailbox) -> None:
         with self._lock:
-            if not box.items or box.waiters:
+            if box.items and box.waiters:  # one that was woken has yet to take it
+                asyncio.get_running_loop().call_later(LEFT_SECONDS, self._give_back, box)
                 return
             left = [item for item in self._hub.take_all(box) if isinstance(item, PulledItem)]
         if left:

@@ -8,6 +8,7 @@ behind the last entry that came; it never starts at ``$``, which would skip what
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Final, cast
 
@@ -18,9 +19,13 @@ __all__ = ["Entry", "Inbox"]
 
 BLOCK_MS: Final = 5000
 COUNT: Final = 250
+READ_BYTES: Final = 8 * 1024 * 1024
+"""About as much is read at once, going by the size of the entries before."""
 TRIM_ENTRIES: Final = 250
 TRIM_BYTES: Final = 256 * 1024
 """What has been read may lie in the server until it is so much."""
+
+logger = logging.getLogger("channel_layers")
 
 Entry = list[bytes]
 """Field, value, field, value..."""
@@ -54,6 +59,7 @@ class Inbox:
         self._loop = asyncio.get_running_loop()
         self._link: Link | None = None
         self._entries: list[tuple[bytes, Entry]] = []
+        self._count = COUNT
         self._untrimmed = 0
         self._untrimmed_bytes = 0
 
@@ -81,7 +87,7 @@ class Inbox:
             return
         if self._untrimmed >= TRIM_ENTRIES or self._untrimmed_bytes >= TRIM_BYTES:
             self._trim(link, self.last)
-        words = ("XREAD", "COUNT", COUNT, "BLOCK", BLOCK_MS, "STREAMS", self._key, self.last)
+        words = ("XREAD", "COUNT", self._count, "BLOCK", BLOCK_MS, "STREAMS", self._key, self.last)
         link.execute(pack(words) + _TIME, self._take_entries)
         link.expect(self._take_time)
 
@@ -109,13 +115,18 @@ class Inbox:
             self._read()
             return
         self.last = entries[-1][0]
+        size = sum(len(fields[1]) for _, fields in entries)
         self._untrimmed += len(entries)
-        self._untrimmed_bytes += sum(len(fields[1]) for _, fields in entries)
+        self._untrimmed_bytes += size
+        self._count = max(1, min(COUNT, READ_BYTES * len(entries) // (size + 1)))
         self._read()  # the server looks for more while these are handled
         now_ms = as_int(reply[0]) * 1000 + as_int(reply[1]) // 1000
         for entry_id, fields in entries:
             age_ms = now_ms - int(entry_id.partition(b"-")[0])
-            self._arrived(fields, age_ms / 1000 if age_ms > 0 else 0.0)
+            try:
+                self._arrived(fields, age_ms / 1000 if age_ms > 0 else 0.0)
+            except Exception:  # whatever one entry holds, the others are delivered
+                logger.exception("Dropped an entry of %s.", self._key)
 
 
 def _ignore(_reply: Reply) -> None:

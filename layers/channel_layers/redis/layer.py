@@ -55,7 +55,7 @@ class RedisStreamsChannelLayer(DistributedLayer):
                 f"delivery must be 'at_most_once' or 'at_least_once', not {delivery!r}."
             )
         prefix = config.get("prefix", "channels")
-        self._plan = lambda: plans(
+        self._plans = plans(
             hosts,
             prefix=prefix,
             cluster=cluster,
@@ -68,7 +68,7 @@ class RedisStreamsChannelLayer(DistributedLayer):
     def _make_transport(self) -> Transport:
         options = self.options
         return RedisTransport(
-            self._plan(),
+            self._plans,
             process=self.process,
             expiry=options.expiry,
             group_expiry=options.group_expiry,

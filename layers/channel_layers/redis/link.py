@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import hiredis
 
@@ -44,11 +44,12 @@ class Link(asyncio.Protocol):
     def __init__(self, connection: AbstractConnection, lost: Callable[[str], None]) -> None:
         # redis-py has no public way to hand its socket over; these two attributes are its own.
         writer = connection._writer
-        if writer is None or not isinstance(writer.transport, asyncio.Transport):
+        if writer is None:
             raise TypeError(f"{connection!r} is not connected.")
         connection._writer = connection._reader = None
         self._writer = writer
-        self._transport = writer.transport
+        # uvloop's transports are no subclasses of asyncio's.
+        self._transport = cast(asyncio.Transport, writer.transport)
         self._loop = asyncio.get_running_loop()
         self._lost = lost
         self._parser = hiredis.Reader()

@@ -17,10 +17,11 @@ from typing import Final, NamedTuple, Protocol
 from channel_layers.backoff import Backoff
 from channel_layers.exceptions import LayerUnavailable
 from channel_layers.redis.answers import as_bytes, as_int, as_list
+from channel_layers.redis.endpoint import CannotConnect, Endpoint
 from channel_layers.redis.inbox import Entry, Inbox
 from channel_layers.redis.keys import Keys
 from channel_layers.redis.link import Link, Reply, Word, pack
-from channel_layers.redis.locating import CannotConnect, Endpoint, Locator
+from channel_layers.redis.locating import Locator
 from channel_layers.redis.outbox import Outbox
 from channel_layers.redis.scripts import Script, all_scripts, script
 
@@ -190,6 +191,10 @@ class Partition:
                     reason = await self._connected(again, backoff)
                 except CannotConnect as error:
                     self._cannot(error)
+                    continue
+                except Exception as error:  # whatever it is, go on trying
+                    logger.exception("Could not use Redis at %s.", self._locator.label)
+                    self.outbox.trouble = repr(error)
                     continue
                 again = True
                 if self.up:

@@ -93,8 +93,6 @@ class Partitions(Transport):
             await asyncio.wait(leaving, timeout=self._settings.timeout)
         for partition in self._partitions:
             await partition.stop()
-        for plan in self._plans:
-            await plan.locator.close()
         self._partitions = []
 
     def abandon(self, *, forked: bool = False) -> None:

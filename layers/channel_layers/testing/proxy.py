@@ -136,6 +136,7 @@ class Proxy:
     async def _cut(self) -> None:
         links = list(self._links)
         for link in links:
+            link.is_cut = True
             link.reset()
             link.task.cancel()
         await asyncio.gather(*(link.task for link in links), return_exceptions=True)
@@ -149,6 +150,15 @@ class Proxy:
             link.reset()
             return
         self._links.add(link)
+        try:
+            await self._carry(reader, writer, link)
+        except asyncio.CancelledError:
+            if not link.is_cut:  # else the stream server would report it as an error
+                raise
+
+    async def _carry(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, link: _Link
+    ) -> None:
         try:
             await self._flows.wait()
             to_reader, to_writer = await asyncio.open_connection(*self._target)
@@ -180,6 +190,7 @@ class _Link:
     def __init__(self, task: asyncio.Task[object], writers: list[asyncio.StreamWriter]) -> None:
         self.task = task
         self.writers = writers
+        self.is_cut = False
 
     def reset(self) -> None:
         """End both sides with a reset."""

@@ -1,0 +1,139 @@
+"""One Redis server and how to log in to it."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from redis.asyncio.connection import (
+    AbstractConnection,
+    Connection,
+    SSLConnection,
+    UnixDomainSocketConnection,
+)
+from redis.exceptions import AuthenticationError, AuthorizationError, RedisError, ResponseError
+
+__all__ = ["CannotConnect", "Endpoint"]
+
+
+class CannotConnect(Exception):
+    """A server was not reached, or it does not let us in.
+
+    Args:
+        permanent: whether trying again is of no use until somebody changes something.
+    """
+
+    def __init__(self, text: str, *, permanent: bool = False) -> None:
+        super().__init__(text)
+        self.permanent = permanent
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A server.
+
+    Args:
+        kind: the redis-py class of its connections.
+        options: its keyword arguments; the layer has its own opinion on time-outs, retries
+            and encodings.
+    """
+
+    kind: type[AbstractConnection]
+    options: Mapping[str, Any] = field(repr=False)  # as redis-py has them; with passwords
+
+    @property
+    def label(self) -> str:
+        """How messages call it: a URL without a password."""
+        database = self.options.get("db") or 0
+        if issubclass(self.kind, UnixDomainSocketConnection):
+            return f"unix://{self.options.get('path')}?db={database}"
+        scheme = "rediss" if issubclass(self.kind, SSLConnection) else "redis"
+        host = self.options.get("host", "localhost")
+        host = f"[{host}]" if ":" in str(host) else host
+        return f"{scheme}://{host}:{self.options.get('port', 6379)}/{database}"
+
+    def at(self, host: str, port: int) -> Endpoint:
+        """Another server that is reached with the same options."""
+        return Endpoint(self.kind, {**self.options, "host": host, "port": port})
+
+    async def connect(self, *, timeout: float) -> AbstractConnection:
+        """A connection that is logged in and speaks RESP2.
+
+        Args:
+            timeout: seconds for all of it: socket, TLS, log-in.
+
+        Raises:
+            CannotConnect: it did not come about.
+        """
+        options: dict[str, Any] = {
+            **self.options,
+            "protocol": 2,
+            "socket_timeout": None,
+            "socket_connect_timeout": timeout,
+            "decode_responses": False,
+        }
+        try:
+            connection = self.kind(**options)
+            try:
+                async with asyncio.timeout(timeout):
+                    await connection.connect()  # type: ignore[no-untyped-call]  # redis-py's
+            except BaseException:
+                await connection.disconnect(nowait=True)
+                raise
+        except TimeoutError as error:
+            raise CannotConnect(f"{self.label} did not answer within {timeout:g} s") from error
+        except (RedisError, OSError, ValueError) as error:
+            raise self._refused(error) from error
+        return connection
+
+    async def ask(self, *words: str, timeout: float) -> object:
+        """The answer to one command, on a connection of its own.
+
+        Raises:
+            CannotConnect: there was none.
+        """
+        connection = await self.connect(timeout=timeout)
+        try:
+            async with asyncio.timeout(timeout):
+                await connection.send_command(*words)
+                return await connection.read_response()
+        except TimeoutError as error:
+            raise CannotConnect(f"{self.label} did not answer within {timeout:g} s") from error
+        except (RedisError, OSError) as error:
+            raise self._refused(error) from error
+        finally:
+            await connection.disconnect(nowait=True)
+
+    def _refused(self, error: Exception) -> CannotConnect:
+        causes: list[BaseException] = [error]
+        while (cause := causes[-1].__cause__ or causes[-1].__context__) and cause not in causes:
+            causes.append(cause)
+        # What the server or TLS said, if anything: redis-py's own text begins with the address.
+        told = next(
+            (
+                c
+                for c in causes
+                if isinstance(c, ResponseError | ssl.SSLError | AuthenticationError)
+            ),
+            causes[-1],
+        )
+        permanent = isinstance(
+            told,
+            ssl.SSLCertVerificationError
+            | AuthenticationError
+            | AuthorizationError
+            | ResponseError
+            | ValueError,
+        )
+        reason = str(told).strip().rstrip(".") or type(told).__name__
+        if isinstance(told, ssl.SSLError):
+            reason = f"TLS failed: {reason}"
+        return CannotConnect(f"{self.label}: {reason}", permanent=permanent)
+
+
+def plain_kind(*, tls: bool) -> type[Connection]:
+    """The class of connections to a host and port."""
+    return SSLConnection if tls else Connection
