@@ -8,7 +8,7 @@ FRONT_SOURCES := $(wildcard $(FRONT)/*.mjs $(FRONT)/tsconfig*.json) $(shell find
 
 # Choices of the caller, as in `make demo PORT=9000 LAYER=redis://localhost`.
 PORT ?= 8000
-WORKERS ?= 1
+WORKERS ?=
 LAYER ?=
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
@@ -25,12 +25,12 @@ unexport NODE_ENV NODE_OPTIONS
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "  Choices: PORT=8000 LAYER=memory WORKERS=1 (demo)"
+	@echo "  Choices: PORT=8000 LAYER=memory|redis|redis://localhost WORKERS=2 (demo)"
 	@echo "           PYTEST_ARGS='-k chat -x' (test)  BENCH_ARGS='--quick' (bench)  PYTHON=python3.12"
 
 demo: $(VENV)/.demo front  ## set up and serve the demo site, print its address
 	@$(BIN)/python demo/manage.py migrate --no-input --verbosity 0
-	@exec $(BIN)/python demo/serve.py --port $(PORT) --workers $(WORKERS) \
+	@exec $(BIN)/python demo/serve.py --port $(PORT) $(if $(WORKERS),--workers $(WORKERS)) \
 		$(if $(LAYER),--layer '$(if $(findstring ://,$(LAYER)),$(LAYER),$(LAYER)://)')
 
 test: lint types pytest  ## set up, then all checks and all tests

@@ -1,9 +1,10 @@
 """Start the demo site under uvicorn and print its address.
 
-``python demo/serve.py [--host 127.0.0.1] [--port 8000] [--workers 1] [--layer URL]``
+``python demo/serve.py [--host 127.0.0.1] [--port 8000] [--workers NUMBER] [--layer URL]``
 
 The database has to be migrated and the front end built (``make demo`` does both). Port 0
-takes any free port. ``--layer`` overrides the environment variable ``CHANNEL_LAYER_URL``.
+takes any free port. ``--layer`` overrides the environment variable ``CHANNEL_LAYER_URL``;
+``--layer redis://``, without a host, starts a Redis of the demo's own beside the site.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import signal
 import socket
 import sys
 from io import StringIO
@@ -22,6 +24,8 @@ from django.core.exceptions import ImproperlyConfigured
 from uvicorn.supervisors import Multiprocess
 
 from channel_layers.exceptions import LayerError
+from channel_layers.testing.servers import ServerError
+from own_server import with_server
 
 DEMO = Path(__file__).resolve().parent
 MAX_FRAME = 2**20
@@ -31,14 +35,29 @@ MAX_FRAME = 2**20
 def main() -> int:
     """Serve until interrupted; the exit status."""
     arguments = _arguments()
-    if arguments.layer:
-        os.environ["CHANNEL_LAYER_URL"] = arguments.layer
-    layer = os.environ.get("CHANNEL_LAYER_URL") or "memory://"
+    layer = arguments.layer or os.environ.get("CHANNEL_LAYER_URL") or "memory://"
     if arguments.workers > 1 and layer.startswith("memory:"):
         return _refuse(
             "memory:// stays within one process: people on different workers would not see each "
             "other. Use one worker, or name another layer with --layer."
         )
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, signal.default_int_handler)
+    try:
+        with with_server(layer) as url:
+            os.environ["CHANNEL_LAYER_URL"] = url
+            return _site(arguments, url)
+    except ServerError as error:
+        return _refuse(
+            f"{error} Name a server that runs with --layer, such as {layer.partition(':')[0]}://"
+            "localhost."
+        )
+    except KeyboardInterrupt:
+        return 0  # the only way to end it
+
+
+def _site(arguments: argparse.Namespace, layer: str) -> int:
     if arguments.host not in {"127.0.0.1", "localhost", "::1"}:
         os.environ.setdefault("DEMO_ALLOWED_HOSTS", "*")
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "demo_site.settings")
@@ -55,13 +74,16 @@ def main() -> int:
         if error.errno == errno.EADDRINUSE:
             return _refuse(f"Port {arguments.port} is taken: choose another with --port.")
         return _refuse(f"Cannot listen on {arguments.host}:{arguments.port}: {error.strerror}.")
+    workers = arguments.workers or (1 if layer.startswith("memory:") else 2)
     shown = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
     print(
         f"Demo site: http://{shown}:{listener.getsockname()[1]}/   "
-        f"layer {layer.partition('?')[0].rpartition('@')[2]}   (Ctrl-C ends it)",
+        f"layer {_without_password(layer)}   "
+        f"{workers} process{'es' if workers > 1 else ''}   (Ctrl-C ends it)",
         flush=True,
     )
-    _serve(listener, arguments.workers)
+    with listener:
+        _serve(listener, workers)
     return 0
 
 
@@ -69,8 +91,15 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Start the demo site.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=8000, help="0 takes any free port")
-    parser.add_argument("--workers", type=int, default=1, help="number of processes")
-    parser.add_argument("--layer", metavar="URL", help="the channel layer, such as memory://")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=0,
+        help="number of processes; 2 unless given, 1 for memory://",
+    )
+    parser.add_argument(
+        "--layer", metavar="URL", help="the channel layer, such as memory:// or redis://localhost"
+    )
     return parser.parse_args()
 
 
@@ -81,7 +110,10 @@ def _set_up() -> str | None:
     from django.db import connection
     from django.db.migrations.executor import MigrationExecutor
 
+    from demo_site.layer import site_layer
+
     call_command("check", stdout=StringIO())  # warnings go to stderr, "no issues" nowhere
+    site_layer()  # says what is wrong with its options; connects to nothing
     executor = MigrationExecutor(connection)
     pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
     connection.close()
@@ -110,16 +142,30 @@ def _serve(listener: socket.socket, workers: int) -> None:
         lifespan="off",
         ws_max_size=MAX_FRAME,
         timeout_graceful_shutdown=3,
+        timeout_worker_healthcheck=30,  # a busy machine may take its time to import Django
     )
-    try:
-        if workers > 1:
-            Multiprocess(config, sockets=[listener]).run()
-        else:
-            uvicorn.Server(config).run(sockets=[listener])
-    except KeyboardInterrupt:
-        pass  # uvicorn has shut down and hands the interrupt on; this was its only purpose
-    finally:
-        listener.close()
+    if workers > 1:
+        _Workers(config, sockets=[listener]).run()
+    else:
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+class _Workers(Multiprocess):
+    """uvicorn's processes, which end with the terminal instead of starting again."""
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+        hang_up = signal.getsignal(signal.SIGHUP)
+        super().__init__(config, sockets)
+        if hang_up is signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, hang_up)
+
+    def handle_hup(self) -> None:
+        self.handle_term()
+
+
+def _without_password(url: str) -> str:
+    head, _, address = url.partition("?")[0].rpartition("@")
+    return f"{head.partition('://')[0]}://{address}" if head else address
 
 
 def _refuse(reason: str) -> int:

@@ -13,6 +13,7 @@ from channel_consumers.presence import PresenceMixin, Present
 from channel_layers.codec import Message, Position
 from channel_layers.exceptions import LayerError
 from chat.frames import Post, read_post, read_since
+from chat.gaps import told_of_gaps
 from chat.models import MessagePayload, Room
 from chat.posting import post, recent
 from demo_site.frames import (
@@ -25,6 +26,7 @@ from demo_site.frames import (
     frame,
 )
 from demo_site.layer import site_layer
+from demo_site.sockets import LAYER_AWAY, SaysLayerAway
 
 logger = logging.getLogger("demo.chat")
 
@@ -35,7 +37,7 @@ CLOSE_CODES: Final = {
 }
 
 
-class ChatConsumer(PresenceMixin, AsyncWebsocketConsumer):
+class ChatConsumer(SaysLayerAway, PresenceMixin, AsyncWebsocketConsumer):
     """One page in one room. Its channel is closed when it ends, which takes it out of the group."""
 
     room: Room | None = None
@@ -58,7 +60,7 @@ class ChatConsumer(PresenceMixin, AsyncWebsocketConsumer):
             await self.close(code=CLOSE_CODES[refusal.code])
         except LayerError as error:
             logger.warning("A page could not join: %s", error)
-            await self.send(error_frame("layer_away", "The live connection is away just now."))
+            await self.send(LAYER_AWAY)
             await self.close(code=CLOSE_LAYER_AWAY)
 
     async def _join(self) -> None:
@@ -73,6 +75,7 @@ class ChatConsumer(PresenceMixin, AsyncWebsocketConsumer):
         # First the group, then the history: what comes in between is in both, and _has_seen
         # drops it the second time.
         await site_layer().group_add(room.group, self.channel_name)
+        self.exit_stack.enter_context(told_of_gaps(room.group, self.channel_name))
         if since is None or not await self._resume(room, since):
             await self._reload(room)
         await self.presence_join(room.group, str(user.pk), {"name": user.first_name})
@@ -130,15 +133,23 @@ class ChatConsumer(PresenceMixin, AsyncWebsocketConsumer):
             return
         if position != (self.position.epoch, self.position.offset + 1):
             # Something was dropped on the way to this page, or the layer began anew.
-            try:
-                if not await self._resume(room, self.position):
-                    await self._reload(room)
-            except LayerError as error:
-                logger.warning("A page could not catch up: %s", error)
-                await self.close(code=CLOSE_LAYER_AWAY)
+            await self._catch_up(room)
             return
         self.position = position
         await self.send(frame("message", message=event["message"], position=position))
+
+    async def chat_gap(self, event: Message) -> None:
+        """The layer may have lost what was said (:mod:`chat.gaps`)."""
+        if self.room is not None:
+            await self._catch_up(self.room)
+
+    async def _catch_up(self, room: Room) -> None:
+        try:
+            if not await self._resume(room, self.position):
+                await self._reload(room)
+        except LayerError as error:
+            logger.warning("A page could not catch up: %s", error)
+            await self.close(code=CLOSE_LAYER_AWAY)
 
     def _has_seen(self, position: Position) -> bool:
         return position.epoch == self.position.epoch and position.offset <= self.position.offset

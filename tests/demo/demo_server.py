@@ -9,7 +9,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from html import unescape
 from http.cookiejar import CookieJar
@@ -19,6 +20,7 @@ from urllib.error import HTTPError
 from urllib.parse import urlencode, urlsplit
 from urllib.request import HTTPCookieProcessor, Request, build_opener
 
+import psutil
 from websockets.sync.client import ClientConnection, connect
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,11 +63,18 @@ class DemoServer:
         template: a migrated database.
         directory: for the database and the log.
         extra: further environment variables.
+        arguments: of the command, such as ``--layer``.
     """
 
     def __init__(
-        self, template: Path, directory: Path, extra: Mapping[str, str] | None = None
+        self,
+        template: Path,
+        directory: Path,
+        extra: Mapping[str, str] | None = None,
+        *,
+        arguments: Sequence[str] = (),
     ) -> None:
+        self._arguments = arguments
         self._database = directory / "demo.sqlite3"
         shutil.copy(template, self._database)
         self._environment = demo_environment(self._database, extra)
@@ -78,8 +87,9 @@ class DemoServer:
         """Start, or start again on the same port."""
         with self._log.open("a") as log:
             process = subprocess.Popen(
-                [sys.executable, DEMO / "serve.py", "--port", str(self._port)],
+                [sys.executable, DEMO / "serve.py", "--port", str(self._port), *self._arguments],
                 env=self._environment,
+                start_new_session=True,  # signals of the tests' terminal are not the demo's
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
@@ -97,11 +107,35 @@ class DemoServer:
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         """End the process and wait until it has ended."""
+        if self._process is not None:
+            self._process.send_signal(how)
+            self.wait()
+
+    def wait(self) -> int:
+        """Wait until the process has ended; its exit status."""
         process, self._process = self._process, None
         if process is None:
-            return
-        process.send_signal(how)
+            raise RuntimeError("The demo does not run.")
         process.communicate(timeout=TIMEOUT)
+        return process.returncode
+
+    @property
+    def process(self) -> psutil.Process:
+        """The process that was started; it may have started others."""
+        if self._process is None:
+            raise RuntimeError("The demo does not run.")
+        return psutil.Process(self._process.pid)
+
+    def workers(self) -> list[psutil.Process]:
+        """The processes that serve the site, once there are two."""
+        deadline = time.monotonic() + TIMEOUT
+        while time.monotonic() < deadline:
+            children = self.process.children()
+            found = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+            if len(found) == 2:
+                return sorted(found, key=lambda child: child.pid)
+            time.sleep(0.02)  # nothing tells when they are there
+        raise RuntimeError(f"There are no two workers: {self.log}")
 
     @property
     def log(self) -> str:

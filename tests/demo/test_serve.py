@@ -32,6 +32,8 @@ def serve(database: Path, *arguments: str, **extra: str) -> subprocess.Completed
     [
         (["--layer", "carrier-pigeon://"], "names no channel layer"),
         (["--layer", "memory://?capacty=5"], "Unknown option 'capacty'"),
+        (["--layer", "redis://?prefix=a%20b"], "prefix 'a b' must be"),
+        (["--layer", "redis://localhost?capacty=5"], "no option 'capacty'"),
         (["--workers", "2"], "memory:// stays within one process"),
     ],
 )
