@@ -28,7 +28,7 @@ from channel_layers.local import Stats
 from channel_layers.mailbox import Mailbox
 from channel_layers.membership import Membership
 from channel_layers.names import process_of
-from channel_layers.pulling import PulledItem, Puller
+from channel_layers.pulling import PulledItem, Puller, Unread
 from channel_layers.questions import Questions
 from channel_layers.routing import UNREADABLE, Router
 from channel_layers.sealing import seal_for
@@ -117,11 +117,19 @@ class DistributedLayer(ChannelLayer):
     async def _ready(self) -> None:
         if self._started:
             return
+        self._require_open()
         if self._starting is None or self._starting.done():
             self._starting = asyncio.ensure_future(self._start())
             # Whoever waited for it may have been cancelled.
             self._starting.add_done_callback(lambda done: done.cancelled() or done.exception())
-        await asyncio.shield(self._starting)
+        starting = self._starting
+        try:
+            await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if starting.cancelled() and task is not None and not task.cancelling():
+                raise LayerClosed("The layer was closed while it was connecting.") from None
+            raise
 
     async def _start(self) -> None:
         await self._transport.start(self._router)
@@ -143,7 +151,7 @@ class DistributedLayer(ChannelLayer):
             await self._ready()
         process = process_of(channel)
         if process is None:
-            frame, sequence = self._router.frame(Kind.PLAIN_CHANNEL, channel, body)
+            frame, _ = self._router.frame(Kind.PLAIN_CHANNEL, channel, body)
             capacity = self.options.channel_capacity.get(channel)
             if not await self._transport.push(channel, frame, capacity):
                 with self._lock:
@@ -157,7 +165,7 @@ class DistributedLayer(ChannelLayer):
             if own and not self._router.expect(channel):
                 return
             try:
-                frame, sequence = self._router.frame(Kind.PROCESS_CHANNEL, channel, body)
+                frame, departed = self._router.frame(Kind.PROCESS_CHANNEL, channel, body)
                 outcome = await self._transport.to_channel(channel, process, frame)
             except BaseException:
                 if own:
@@ -168,7 +176,7 @@ class DistributedLayer(ChannelLayer):
                     self._router.expect_no_more(channel)
                 self._not_sent(channel, outcome)
                 return
-        self._router.landed(channel, sequence)
+            self._router.landed(channel, departed)
         self._hub.counters.sent += 1
 
     async def _send_many_here(self, messages: list[tuple[str, bytes]]) -> list[str]:
@@ -189,9 +197,9 @@ class DistributedLayer(ChannelLayer):
         if not self._started:
             await self._ready()
         limits = self._limits_of(group) if self._has_history else None
-        frame, sequence = self._router.frame(Kind.GROUP, group, body)
+        frame, departed = self._router.frame(Kind.GROUP, group, body)
         await self._transport.to_group(group, frame, limits)
-        self._router.landed(group, sequence)
+        self._router.landed(group, departed)
         self._hub.counters.group_sent += 1
 
     def _not_sent(self, channel: str, outcome: Outcome) -> None:
@@ -325,15 +333,17 @@ class DistributedLayer(ChannelLayer):
         """Leave all groups, disconnect, and close for good; see :meth:`LocalLayer.close`."""
         if self._closed:
             return
+        unread = self._puller.unread()
         await super().close()
         try:
-            await self._home.run(self._close_here)
+            await self._home.run(lambda: self._close_here(unread))
         except LayerClosed:
             return  # by somebody else at the same time
         await self._home.stop()
 
-    async def _close_here(self) -> None:
-        self._puller.stop()
+    async def _close_here(self, unread: list[Unread]) -> None:
+        seconds = self.options.send_timeout if self._transport.connected else 0
+        await self._puller.finish(unread, seconds)
         if self._starting is not None and not self._starting.done():
             self._starting.cancel()
             await asyncio.gather(self._starting, return_exceptions=True)
@@ -360,6 +370,8 @@ class DistributedLayer(ChannelLayer):
                 await self._ready()
             except LayerUnavailable as error:
                 logger.info("A reader of %r waits for the broker: %s", channel, error)
+            except LayerClosed:
+                return
         self._puller.look(channel)
 
     def _opened(self, channel: str, pulled: Pulled) -> PulledItem | None:

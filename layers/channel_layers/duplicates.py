@@ -14,13 +14,15 @@ from typing import Final
 __all__ = ["Duplicates"]
 
 REMEMBERED: Final = 1024
-"""The last so many numbers of each producer; what is older than all of them counts as seen."""
+"""The last so many numbers of each producer; what is not above all others counts as seen."""
 
 
 class _Seen:
-    __slots__ = ("highest", "recent", "used_at")
+    __slots__ = ("forgotten", "highest", "recent", "used_at")
 
     def __init__(self) -> None:
+        self.forgotten = 0
+        """The highest number that is not among the recent ones any more."""
         self.highest = 0
         self.recent: deque[int] = deque(maxlen=REMEMBERED)
         self.used_at = 0.0
@@ -50,18 +52,16 @@ class Duplicates:
         seen.used_at = now
         if sequence > seen.highest:
             seen.highest = sequence
-        elif sequence in seen.recent or self._too_old(seen, sequence):
+        elif sequence <= seen.forgotten or sequence in seen.recent:
             self.found += 1
             return False
+        if len(seen.recent) == REMEMBERED:
+            seen.forgotten = max(seen.forgotten, seen.recent[0])
         seen.recent.append(sequence)
         return True
 
     def __len__(self) -> int:
         return len(self._producers)
-
-    @staticmethod
-    def _too_old(seen: _Seen, sequence: int) -> bool:
-        return len(seen.recent) == REMEMBERED and sequence < min(seen.recent)
 
     def _sweep(self, now: float) -> None:
         # When a producer appears, so that processes that come and go leave nothing behind.

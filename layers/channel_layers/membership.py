@@ -174,6 +174,8 @@ class Membership:
             self._spawn(self._leave(group))
 
     async def _leave(self, group: str) -> None:
+        if group in self.joined:
+            return  # an addition has come since
         try:
             await self._transport.leave(group)
         except LayerError:

@@ -18,6 +18,8 @@ is free. This needs two things. A fence counts when it is *read*: if it stood in
 entries that are held back, two partitions could wait for each other's fences. And what an entry
 names must have been in its stream before the entry was sent: sends that are in flight at the
 same time could name each other in a circle. So :class:`Departures` names only what has landed.
+Should a circle come about all the same (by envelopes that were given again and so landed behind
+later ones), patience ends it.
 
 Pure: the time is passed in (seconds, of a clock that never goes back). Not for several threads.
 """
@@ -76,31 +78,36 @@ class Departures:
         ]
         return sequence, tuple(after)
 
-    def landed(self, partition: int, sequence: int, now: float) -> None:
+    def landed(self, partition: int, sequence: int, now: float, *, again: bool = False) -> None:
         """The server has confirmed an envelope; call it before the sender's ``await`` returns.
 
         Args:
             partition: where it went.
             sequence: of the envelope, of the last one of a split message.
             now: the time.
+            again: whether it had to be given to the server more than once.
         """
-        self._landed[partition] = max(self._landed[partition], sequence)
+        if again or sequence < self._landed[partition]:
+            # It may stand in the stream behind others with higher numbers, so to have read those
+            # proves nothing. A number that no envelope has: all above it come after this one.
+            self._sequence += 1
+            sequence = self._sequence
+        self._landed[partition] = sequence
         self._landed_at[partition] = now
 
 
 class _Producer:
     """What is known of one producer."""
 
-    __slots__ = ("held", "lines", "read", "seen_at")
+    __slots__ = ("lines", "read", "seen_at")
 
     def __init__(self, partitions: int) -> None:
         self.seen_at = _NEVER
         self.read = [0] * partitions
-        """By partition: nothing up to this sequence is still to be read."""
-        self.held = 0
-        """How many of its entries are held back."""
+        """By partition: what it names up to this sequence has been read or never comes."""
         self.lines: dict[int, deque[int]] = {}
-        """By partition: the sequences of those entries, rising."""
+        """By partition: the sequences of those of its entries that are held back, in order. One
+        that is behind a lower one has that number instead: whoever waits for it waits for both."""
 
 
 class _Entry(Generic[T]):
@@ -127,14 +134,14 @@ class _Entry(Generic[T]):
 class _Stream(Generic[T]):
     """One partition, as the receiver sees it."""
 
-    __slots__ = ("asked_at", "covered", "line", "silent", "token", "uncovered")
+    __slots__ = ("answered_at", "covered", "line", "silent", "token", "uncovered")
 
     def __init__(self) -> None:
         self.line: deque[_Entry[T]] = deque()
         self.token: int | None = None
         """The fence that is under way."""
-        self.asked_at = _NEVER
-        """Since when a fence has been wanted without a break."""
+        self.answered_at = _NEVER
+        """When a fence was last read."""
         self.covered: dict[_Producer, int] = {}
         """What the fence under way will prove: all of a producer up to a sequence is read."""
         self.uncovered: dict[_Producer, int] = {}
@@ -150,8 +157,7 @@ class Merger(Generic[T]):
     is held back holds back those behind it. Each method that may set entries free returns
     their items, in the order in which they are to be delivered. Afterwards ask for :meth:`fences`.
 
-    The sequences of one producer must rise within each partition. An entry that comes twice is
-    delivered twice: repeats are dropped before they get here.
+    An entry that comes twice is delivered twice: repeats are dropped before they get here.
 
     Args:
         partitions: how many there are.
@@ -167,7 +173,7 @@ class Merger(Generic[T]):
         self._producers: OrderedDict[str, _Producer] = OrderedDict()  # the longest unseen first
         self._streams: list[_Stream[T]] = [_Stream() for _ in range(partitions)]
         self._blocked: dict[int, _Stream[T]] = {}  # those with entries that are held back
-        self._wanted: set[int] = set()  # partitions that need a fence and have none
+        self._wanted: set[int] = set()  # partitions that may need a fence and have none
         self._last_token = 0
         self.given_up = 0
         """Items delivered because patience ended; they may be out of order."""
@@ -238,7 +244,7 @@ class Merger(Generic[T]):
             stream.covered = {
                 producer: number
                 for producer, number in stream.uncovered.items()
-                if producer.held and producer.read[partition] < number
+                if producer.read[partition] < number
             }
             stream.uncovered = {}
             if stream.covered or stream.silent:
@@ -257,12 +263,12 @@ class Merger(Generic[T]):
         if token != stream.token:
             return ()
         stream.token = None
+        stream.answered_at = now
         stream.silent = False
         for producer, number in stream.covered.items():
             producer.read[partition] = max(producer.read[partition], number)
         stream.covered = {}
         if stream.uncovered:
-            stream.asked_at = now
             self._wanted.add(partition)
         return self._release()
 
@@ -272,12 +278,11 @@ class Merger(Generic[T]):
         If it is still needed, :meth:`fences` gives another one.
         """
         stream = self._streams[partition]
-        if stream.token is not None:
-            stream.token = None
-            for producer, number in stream.covered.items():
-                stream.uncovered[producer] = max(stream.uncovered.get(producer, 0), number)
-            stream.covered = {}
-            self._wanted.add(partition)
+        stream.token = None
+        for producer, number in stream.covered.items():
+            stream.uncovered[producer] = max(stream.uncovered.get(producer, 0), number)
+        stream.covered = {}
+        self._wanted.add(partition)
 
     def next_deadline(self) -> float | None:
         """When :meth:`give_up` has something to do; None if nothing is held back."""
@@ -295,44 +300,43 @@ class Merger(Generic[T]):
             The items to deliver now.
         """
         released: list[T] = []
-        while late := [
-            stream.line[0]
-            for stream in self._blocked.values()
-            if stream.line[0].read_at + self._patience <= now
-        ]:
-            self.given_up += len(late)
-            for entry in late:
-                for partition, number in entry.waits:
-                    stream = self._streams[partition]
-                    if (
-                        entry.producer.read[partition] < number
-                        and stream.asked_at + self._patience <= now
-                    ):
-                        stream.silent = True
-                entry.waits.clear()
+        while self._blocked:
+            # One after the other: delivering the oldest may be all that the next one waits for.
+            heads = [stream.line[0] for stream in self._blocked.values()]
+            entry = min(heads, key=lambda head: head.read_at)
+            if entry.read_at + self._patience > now:
+                break
+            self.given_up += 1
+            for partition, number in entry.waits:
+                stream = self._streams[partition]
+                unanswered = entry.producer.read[partition] < number
+                if unanswered and stream.answered_at + self._patience <= now:
+                    stream.silent = True
+            entry.waits.clear()
             released += self._release()
         return released
 
     def _hold_back(self, partition: int, entry: _Entry[T]) -> None:
         producer = entry.producer
         for other, number in entry.waits:
-            if producer.read[other] < number:
-                stream = self._streams[other]
-                stream.uncovered[producer] = max(stream.uncovered.get(producer, 0), number)
-                if stream.token is None and other not in self._wanted:
-                    stream.asked_at = entry.read_at
-                    self._wanted.add(other)
-        producer.held += 1
-        if entry.sequence > producer.read[partition]:  # else a repeat, which nothing waits for
-            producer.read[partition] = entry.sequence
-            producer.lines.setdefault(partition, deque()).append(entry.sequence)
+            stream = self._streams[other]
+            stream.uncovered[producer] = max(stream.uncovered.get(producer, 0), number)
+            if stream.token is None:
+                self._wanted.add(other)
+        producer.read[partition] = max(producer.read[partition], entry.sequence)
+        line = producer.lines.setdefault(partition, deque())
+        place = len(line)
+        while place and line[place - 1] > entry.sequence:
+            place -= 1
+            line[place] = entry.sequence
+        line.append(entry.sequence)
         stream = self._blocked[partition] = self._streams[partition]
         stream.line.append(entry)
 
     def _is_over(self, producer: _Producer, partition: int, number: int) -> bool:
         """Whether all of the producer up to ``number`` is delivered, as far as it comes here."""
-        if producer.read[partition] < number:
-            return self._streams[partition].silent
+        if producer.read[partition] < number and not self._streams[partition].silent:
+            return False
         line = producer.lines.get(partition)
         return line is None or line[0] > number
 
@@ -345,8 +349,11 @@ class Merger(Generic[T]):
             for partition, stream in list(self._blocked.items()):
                 while stream.line and self._is_free(stream.line[0]):
                     entry = stream.line.popleft()
-                    self._let_go(partition, entry)
                     released.append(entry.item)
+                    lines = entry.producer.lines
+                    lines[partition].popleft()
+                    if not lines[partition]:
+                        del lines[partition]
                 if not stream.line:
                     del self._blocked[partition]
         return released
@@ -357,16 +364,6 @@ class Merger(Generic[T]):
             waits.pop()
         return not waits
 
-    @staticmethod
-    def _let_go(partition: int, entry: _Entry[T]) -> None:
-        producer = entry.producer
-        producer.held -= 1
-        line = producer.lines.get(partition)
-        if line is not None and line[0] == entry.sequence:
-            line.popleft()
-            if not line:
-                del producer.lines[partition]
-
     def _forget(self, now: float) -> None:
         """Forget producers unseen for long; the last one has just been seen."""
         while True:
@@ -374,7 +371,7 @@ class Merger(Generic[T]):
             self._forget_at = longest.seen_at + self._forget_after
             if self._forget_at >= now:
                 return
-            if longest.held:
+            if longest.lines:
                 longest.seen_at = now
                 self._producers.move_to_end(name)
             else:

@@ -19,7 +19,7 @@ from channel_layers.mailbox import Item, Mailbox
 from channel_layers.transport import Pulled, Transport
 from channel_layers.wake import Waker
 
-__all__ = ["PulledItem", "Puller"]
+__all__ = ["PulledItem", "Puller", "Unread"]
 
 logger = logging.getLogger("channel_layers")
 
@@ -27,6 +27,9 @@ LEFT_SECONDS: Final = 0.05
 """How long a message may lie in this process without a reader."""
 AUDIT_SECONDS: Final = 2.0
 """How often to look for messages that nobody told of: whoever was told first may have died."""
+
+Unread = tuple[str, list[Pulled]]
+"""A plain channel and messages of it that nobody here has read."""
 
 
 class PulledItem(Item):
@@ -78,9 +81,16 @@ class Puller:
         self._again: set[str] = set()
         """Channels to look at again when the pull under way has ended."""
         self._audit: asyncio.TimerHandle | None = None
+        self._stopped = False
+        self._idle: asyncio.Future[None] | None = None
+        """Done when no pull is under way any more."""
+        self._left: list[Unread] = []
+        """Pulled when the layer was closed already."""
 
     def look(self, channel: str) -> None:
         """Readers wait in ``channel``, or messages do: bring them together."""
+        if self._stopped:
+            return
         if channel in self._pulling:
             self._again.add(channel)
         else:
@@ -93,14 +103,54 @@ class Puller:
             waiting = [b.channel for b in self._hub.boxes.values() if b.waiters and not b.process]
         for channel in waiting:
             self.look(channel)
+        if self._audit is not None:
+            self._audit.cancel()
         self._audit = None
         if waiting:
             self._audit_later()
 
     def stop(self) -> None:
-        """No more audits."""
+        """No more pulls and audits."""
+        self._stopped = True
         if self._audit is not None:
             self._audit.cancel()
+
+    def unread(self) -> list[Unread]:
+        """Take out what was pulled and that no reader has taken, from any thread."""
+        with self._lock:
+            boxes = [b for b in self._hub.boxes.values() if b.items and not b.process]
+            taken = [(box.channel, self._hub.take_all(box)) for box in boxes]
+        return [
+            (channel, [item.pulled for item in items if isinstance(item, PulledItem)])
+            for channel, items in taken
+        ]
+
+    async def finish(self, unread: list[Unread], seconds: float) -> None:
+        """Stop, and put back what was pulled in vain.
+
+        Args:
+            unread: from :meth:`unread`, before the mailboxes were closed.
+            seconds: how long that may take.
+        """
+        self.stop()
+        self._left += unread
+        try:
+            async with asyncio.timeout(seconds):
+                if self._pulling:
+                    self._idle = asyncio.get_running_loop().create_future()
+                    await self._idle
+                while self._left:
+                    channel, pulled = self._left[0]
+                    await self._take_back(channel, pulled)
+                    del self._left[0]
+        except TimeoutError:
+            for channel, pulled in self._left:
+                logger.warning(
+                    "Lost %d unread message(s) of %r: the layer was closed while the broker was "
+                    "away.",
+                    len(pulled),
+                    channel,
+                )
 
     async def _pull(self, channel: str) -> None:
         try:
@@ -110,6 +160,8 @@ class Puller:
                 pulled = await self._transport.pull(channel, wanted)
                 if pulled:
                     self._deliver(channel, pulled)
+                if self._stopped:
+                    break
                 if channel in self._again or (pulled and self._missing(channel)):
                     continue
                 break
@@ -120,7 +172,10 @@ class Puller:
             logger.info("Could not read from %r: %s", channel, error)
         finally:
             self._pulling.discard(channel)
-        if self._audit is None and self._missing(channel):
+            self._again.discard(channel)
+            if not self._pulling and self._idle is not None and not self._idle.done():
+                self._idle.set_result(None)
+        if self._audit is None and self._missing(channel) and not self._stopped:
             self._audit_later()
 
     def _missing(self, channel: str) -> int:
@@ -130,6 +185,9 @@ class Puller:
             return len(box.waiters) if box is not None else 0
 
     def _deliver(self, channel: str, pulled: list[Pulled]) -> None:
+        if self._stopped:
+            self._left.append((channel, pulled))
+            return
         items = [item for one in pulled if (item := self._opened(channel, one)) is not None]
         now = self._clock()
         with self._lock:
@@ -137,12 +195,14 @@ class Puller:
             for item in items:
                 self._hub.accept(box, item)
                 self._waker.wake((box,))
-        asyncio.get_running_loop().call_later(LEFT_SECONDS, self._give_back, box)
+        asyncio.get_running_loop().call_later(LEFT_SECONDS, self._give_back, box, items)
 
-    def _give_back(self, box: Mailbox) -> None:
+    def _give_back(self, box: Mailbox, items: list[PulledItem]) -> None:
         with self._lock:
-            if box.items and box.waiters:  # one that was woken has yet to take it
-                asyncio.get_running_loop().call_later(LEFT_SECONDS, self._give_back, box)
+            if not box.items or box.items[0] not in items:
+                return  # all that were pulled then are read; what has come since has its own turn
+            if box.waiters:  # one that was woken has yet to take it
+                asyncio.get_running_loop().call_later(LEFT_SECONDS, self._give_back, box, items)
                 return
             left = [item for item in self._hub.take_all(box) if isinstance(item, PulledItem)]
         if left:

@@ -33,7 +33,7 @@ from channel_layers.envelope import (
 from channel_layers.exceptions import LayerError
 from channel_layers.hub import Hub
 from channel_layers.mailbox import Item
-from channel_layers.merging import After, Departures, Merger
+from channel_layers.merging import Departures, Merger
 from channel_layers.sealing import CannotOpen, Seal
 from channel_layers.signals import layer_connected, layer_disconnected, layer_gap
 from channel_layers.wake import Waker
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from channel_layers.questions import Questions
     from channel_layers.transport import Transport
 
-__all__ = ["UNREADABLE", "Router"]
+__all__ = ["UNREADABLE", "Departed", "Router"]
 
 logger = logging.getLogger("channel_layers")
 
@@ -53,6 +53,15 @@ UNREADABLE: Final = (BadFrame, CannotOpen, msgspec.DecodeError, UnicodeDecodeErr
 """What a frame raises that no layer with our keys has written."""
 
 FORGET_SECONDS: Final = 120.0
+FENCE_SECONDS: Final = 0.5
+
+
+class Departed(NamedTuple):
+    """An envelope that is on its way."""
+
+    sequence: int
+    repeats: int
+    """Of its partition, when it left."""
 
 
 class _Arrival(NamedTuple):
@@ -112,6 +121,7 @@ class Router:
         if self._merger is not None:
             for partition in range(self._transport.partitions):
                 self._merger.reset(partition)
+            self._deliver_all(())
 
     def counts(self) -> dict[str, int]:
         """For ``stats()``."""
@@ -123,15 +133,12 @@ class Router:
 
     # What this process sends
 
-    def depart(self, target: str) -> tuple[int, After]:
-        """The number of the next envelope, and what it comes after."""
-        return self._departures.depart(self._transport.partition_of(target), self._clock())
-
-    def landed(self, target: str, sequence: int) -> None:
+    def landed(self, target: str, departed: Departed) -> None:
         """The broker has confirmed an envelope."""
         if self._merger is not None:
             partition = self._transport.partition_of(target)
-            self._departures.landed(partition, sequence, self._clock())
+            again = self._transport.repeats(partition) != departed.repeats
+            self._departures.landed(partition, departed.sequence, self._clock(), again=again)
 
     def expect(self, channel: str) -> bool:
         """Keep room in an own channel for a message that goes through the broker.
@@ -227,10 +234,15 @@ class Router:
     async def _fence(self, partition: int, token: int) -> None:
         try:
             await self._transport.fence(partition, str(token))
-        except LayerError:
-            if self._merger is not None:
-                self._merger.reset(partition)
-                self._deliver_all(())
+        except LayerError as error:
+            logger.info("Messages wait for those of another partition: %s", error)
+            await asyncio.sleep(FENCE_SECONDS)  # what failed at once must not be tried at once
+            self._fence_lost(partition)
+
+    def _fence_lost(self, partition: int) -> None:
+        if self._merger is not None:
+            self._merger.reset(partition)
+            self._deliver_all(())
 
     def _deliver(self, arrival: _Arrival) -> None:
         envelope, deadline, position = arrival
@@ -298,9 +310,10 @@ class Router:
         """A control as it travels, in the order of the messages to ``group``."""
         return self.frame(Kind.CONTROL, group, encode_control(control))[0]
 
-    def frame(self, kind: Kind, target: str, body: bytes) -> tuple[bytes, int]:
-        """An envelope as it travels, and its sequence."""
-        sequence, after = self.depart(target)
+    def frame(self, kind: Kind, target: str, body: bytes) -> tuple[bytes, Departed]:
+        """An envelope as it travels, and what :meth:`landed` is to be told of it."""
+        partition = self._transport.partition_of(target)
+        sequence, after = self._departures.depart(partition, self._clock())
         envelope = Envelope(
             version=VERSION,
             kind=kind,
@@ -311,7 +324,7 @@ class Router:
             body=self._seal.seal(body),
             after=after,
         )
-        return encode_envelope(envelope), sequence
+        return encode_envelope(envelope), Departed(sequence, self._transport.repeats(partition))
 
     # What happens to the connection
 
@@ -323,8 +336,7 @@ class Router:
 
     def disconnected(self, partition: int, reason: str) -> None:
         """See :class:`~channel_layers.transport.Arrivals`."""
-        if self._merger is not None:
-            self._merger.reset(partition)
+        self._fence_lost(partition)
         layer_disconnected.send_robust(type(self._layer), layer=self._layer, reason=reason)
 
     def lost(self, partition: int, reason: str) -> None:
@@ -338,6 +350,7 @@ class Router:
             self._membership.lost(concerned, self._clock())
             self._expected.clear()
             groups = tuple(filter(concerned, self._hub.groups))
+        self._fence_lost(partition)
         logger.warning("Messages may have been lost: %s.", reason)
         if groups:
             layer_gap.send_robust(

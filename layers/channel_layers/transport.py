@@ -128,6 +128,10 @@ class Transport(ABC):
         """The partition of a group or channel: the same in every process."""
 
     @abstractmethod
+    def repeats(self, partition: int) -> int:
+        """How often frames were given to a partition again, and so perhaps out of their order."""
+
+    @abstractmethod
     async def fence(self, partition: int, token: str) -> None:
         """Put a mark behind all that is under way to this process in a partition."""
 

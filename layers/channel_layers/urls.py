@@ -3,49 +3,57 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
-from typing import Final, TypedDict
-from urllib.parse import parse_qsl, urlsplit
+from typing import Final, NamedTuple, TypedDict
+from urllib.parse import unquote, unquote_plus
 
 from channel_layers.exceptions import OptionValueError
+from channel_layers.url_options import COMMON, REDIS, pairs_of, read_options
 
 __all__ = ["LayerEntry", "from_env", "from_url"]
 
-Value = str | int | float | list[str] | dict[str, int] | dict[str, tuple[int, float]]
+SENTINEL_PORT: Final = 26379
 
 
 class LayerEntry(TypedDict):
     """One entry of Django's ``CHANNEL_LAYERS`` setting."""
 
     BACKEND: str
-    CONFIG: dict[str, Value]
+    CONFIG: dict[str, object]
 
 
 def from_url(url: str) -> LayerEntry:
     """The ``CHANNEL_LAYERS`` entry that a URL describes.
 
-    ``memory://?capacity=500&history=chat.*:100:300``: the scheme picks the layer, query
-    parameters are its options. Parameters that may come several times:
-    ``channel_capacity=GLOB:NUMBER``, ``history=GLOB:MESSAGES:SECONDS`` and
-    ``symmetric_encryption_keys=KEY`` (the newest first).
+    The scheme picks the layer, query parameters are its options:
+
+    * ``memory://?capacity=500&history=chat.*:100:300``
+    * ``redis://user:password@host:6379/0?prefix=shop``, ``rediss://`` with TLS,
+      ``unix:///run/redis.sock?db=1``
+    * ``redis+cluster://host1:7000,host2:7001``, ``rediss+cluster://``
+    * ``redis+sentinel://user:password@host1:26379,host2:26379/mymaster/0``,
+      ``rediss+sentinel://``: user and password are the master's; those of the Sentinels are the
+      parameters ``sentinel_username`` and ``sentinel_password``. TLS is with both.
+
+    Parameters that may come several times: ``channel_capacity=GLOB:NUMBER``,
+    ``history=GLOB:MESSAGES:SECONDS`` and ``symmetric_encryption_keys=KEY`` (the newest first).
+    For Redis, parameters that are no options of the layer are connection options of redis-py.
 
     Raises:
         OptionValueError: an unknown scheme or parameter, or a value that cannot be read.
     """
     if not isinstance(url, str):
-        raise OptionValueError(f"A layer URL must be text such as 'memory://', not {url!r}.")
-    parts = urlsplit(url)
-    if parts.scheme not in _SCHEMES:
         raise OptionValueError(
-            f"{_without_password(url)!r} names no channel layer: a layer URL starts with "
+            f"A layer URL must be text such as 'memory://', not of type {type(url).__name__}."
+        )
+    parts = _split(url)
+    if parts is None or parts.scheme not in _SCHEMES:
+        raise OptionValueError(
+            f"{_without_secrets(url)!r} names no channel layer: a layer URL starts with "
             f"{' or '.join(f'{scheme}://' for scheme in sorted(_SCHEMES))}."
         )
-    if parts.netloc or parts.path.strip("/"):
-        raise OptionValueError(
-            f"{parts.scheme}:// takes no host and no path, only options, such as "
-            f"'{parts.scheme}://?capacity=500'."
-        )
-    return {"BACKEND": _SCHEMES[parts.scheme], "CONFIG": _options(parts.query)}
+    return _SCHEMES[parts.scheme](parts)
 
 
 def from_env(name: str = "CHANNEL_LAYER_URL", default: str = "memory://") -> LayerEntry:
@@ -65,74 +73,141 @@ def from_env(name: str = "CHANNEL_LAYER_URL", default: str = "memory://") -> Lay
         raise OptionValueError(f"Environment variable {name}: {error}") from error
 
 
-def _options(query: str) -> dict[str, Value]:
-    config: dict[str, Value] = {}
-    try:
-        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
-    except ValueError as error:
-        raise OptionValueError(f"'?{query}' is not a list of option=value pairs.") from error
-    for name in dict.fromkeys(name for name, _ in pairs):
-        texts = [text for other, text in pairs if other == name]
-        if name not in _READERS and name not in _MANY:
-            raise OptionValueError(
-                f"Unknown option {name!r} in a layer URL; known: "
-                f"{', '.join(sorted([*_READERS, *_MANY]))}."
-            )
-        if name in _READERS and len(texts) > 1:
-            raise OptionValueError(f"Option {name!r} comes {len(texts)} times in a layer URL.")
-        try:
-            config[name] = _MANY[name](texts) if name in _MANY else _READERS[name](texts[0])
-        except ValueError as error:
-            raise OptionValueError(
-                f"Option {name}={'|'.join(texts)!r} in a layer URL cannot be read: {_FORMS[name]}."
-            ) from error
-    return config
+class _Parts(NamedTuple):
+    """A URL, nothing of it decoded."""
+
+    scheme: str
+    login: str
+    """What stands before the ``@``."""
+    places: str
+    """Host and port, perhaps several."""
+    path: str
+    query: str
 
 
-def _seconds(text: str) -> int | float:
-    return int(text) if text.isdecimal() else float(text)
+def _memory(parts: _Parts) -> LayerEntry:
+    if parts.login or parts.places or parts.path.strip("/"):
+        raise OptionValueError(
+            "memory:// takes no host and no path, only options, such as 'memory://?capacity=500'."
+        )
+    return {
+        "BACKEND": "channel_layers.memory.InMemoryChannelLayer",
+        "CONFIG": read_options(pairs_of(parts.query), COMMON),
+    }
 
 
-def _capacity(text: str) -> tuple[str, int]:
-    glob, number = text.rsplit(":", 1)
-    return glob, int(number)
+def _redis(parts: _Parts) -> LayerEntry:
+    own, query = _redis_options(parts)
+    login = f"{parts.login}@" if parts.login else ""
+    host = f"{parts.scheme}://{login}{parts.places}{parts.path}{query}"
+    return _over_redis({"hosts": [host], **own})
 
 
-def _history(text: str) -> tuple[str, tuple[int, float]]:
-    glob, messages, seconds = text.rsplit(":", 2)
-    return glob, (int(messages), _seconds(seconds))
+def _redis_cluster(parts: _Parts) -> LayerEntry:
+    own, query = _redis_options(parts)
+    scheme = parts.scheme.partition("+")[0]
+    login = f"{parts.login}@" if parts.login else ""
+    hosts = [f"{scheme}://{login}{place}{parts.path}{query}" for place in _places(parts)]
+    return _over_redis({"hosts": hosts, "cluster": True, **own})
 
 
-def _without_password(url: str) -> str:
+def _redis_sentinel(parts: _Parts) -> LayerEntry:
+    own, query = _redis_options(parts)
+    name, _, database = parts.path.strip("/").partition("/")
+    if not name or (database and not database.isdecimal()):
+        raise OptionValueError(
+            f"{parts.scheme}:// needs the name of the master, and takes the number of a database "
+            f"behind it: '{parts.scheme}://sentinel1:26379,sentinel2:26379/mymaster/0'."
+        )
+    tls: dict[str, object] = {"ssl": True} if parts.scheme.startswith("rediss") else {}
+    options: dict[str, object] = dict(pairs_of(query.removeprefix("?")))
+    sentinel_options = dict(tls)
+    for option in list(options):
+        if option.startswith("sentinel_"):
+            sentinel_options[option.removeprefix("sentinel_")] = options.pop(option)
+        elif option.startswith("ssl_"):
+            sentinel_options[option] = options[option]
+    username, _, password = map(unquote, parts.login.partition(":"))
+    master = {**tls, **options}
+    given = {"username": username, "password": password, "sentinel_kwargs": sentinel_options}
+    master.update({name: value for name, value in given.items() if value})
+    if database:
+        master["db"] = int(database)
+    config: dict[str, object] = {
+        "sentinels": [_sentinel(place) for place in _places(parts)],
+        "master_name": unquote(name),
+    }
+    return _over_redis({**config, **({"hosts": [master]} if master else {}), **own})
+
+
+_SCHEMES: Final[dict[str, Callable[[_Parts], LayerEntry]]] = {
+    "memory": _memory,
+    "redis": _redis,
+    "rediss": _redis,
+    "unix": _redis,
+    "redis+cluster": _redis_cluster,
+    "rediss+cluster": _redis_cluster,
+    "redis+sentinel": _redis_sentinel,
+    "rediss+sentinel": _redis_sentinel,
+}
+"""What makes an entry of a URL; a new layer adds its own here."""
+
+
+def _over_redis(config: dict[str, object]) -> LayerEntry:
+    return {"BACKEND": "channel_layers.redis.RedisStreamsChannelLayer", "CONFIG": config}
+
+
+def _redis_options(parts: _Parts) -> tuple[dict[str, object], str]:
+    """The layer's options, and the query that is left for redis-py, as it was written."""
+    pairs = pairs_of(parts.query)
+    left = [
+        piece
+        for piece in parts.query.split("&")
+        if unquote_plus(piece.partition("=")[0]) not in REDIS
+    ]
+    own = read_options([(name, text) for name, text in pairs if name in REDIS], REDIS)
+    query = "&".join(left)
+    return own, f"?{query}" if query else ""
+
+
+def _places(parts: _Parts) -> list[str]:
+    """Host and port of each server of several."""
+    places = parts.places.split(",")
+    if not all(_PLACE.fullmatch(place) for place in places):
+        raise OptionValueError(
+            f"{parts.scheme}:// needs hosts and ports such as 'host1:7000,host2:7001' (IPv6: "
+            "'[::1]:7000'). In a user name or password, '/', '?', '#', '@' and ',' are written as "
+            "%2F, %3F, %23, %40 and %2C."
+        )
+    return places
+
+
+def _sentinel(place: str) -> tuple[str, int]:
+    found = _PLACE.fullmatch(place)
+    host, port = found.groups() if found else (place, None)
+    return unquote(host.strip("[]")), int(port or SENTINEL_PORT)
+
+
+def _split(url: str) -> _Parts | None:
+    """RFC 3986, but that there may be several hosts; None if it has no scheme.
+
+    A fragment has no meaning in these URLs: there, ``#`` is a character like any other, so that
+    whoever forgot to encode one is told so by what reads the rest.
+    """
+    found = _URL.fullmatch(url)
+    if found is None:
+        return None
+    scheme, authority, path, query = found.groups(default="")
+    login, _, places = authority.rpartition("@")
+    return _Parts(scheme.lower(), login, places, path, query)
+
+
+_URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^?]*)(?:\?(.*))?", re.DOTALL)
+_PLACE: Final = re.compile(r"([^\[\]:,/?#@\s]+|\[[0-9A-Fa-f:.]+\])(?::(\d{1,5}))?", re.ASCII)
+
+
+def _without_secrets(url: str) -> str:
     head, at, tail = url.rpartition("@")
     scheme, mark, _ = head.partition("://")
-    return f"{scheme}{mark}...{at}{tail}" if at else url
-
-
-_SCHEMES: Final = {"memory": "channel_layers.memory.InMemoryChannelLayer"}
-
-_READERS: Final[dict[str, Callable[[str], Value]]] = {
-    "prefix": str,
-    "overflow": str,
-    "expiry": _seconds,
-    "group_expiry": _seconds,
-    "send_timeout": _seconds,
-    "capacity": int,
-    "max_message_size": int,
-}
-
-_MANY: Final[dict[str, Callable[[list[str]], Value]]] = {
-    "channel_capacity": lambda texts: dict(map(_capacity, texts)),
-    "history": lambda texts: dict(map(_history, texts)),
-    "symmetric_encryption_keys": list,
-}
-
-_FORMS: Final = {
-    "expiry": "give a number of seconds",
-    "group_expiry": "give a number of seconds",
-    "send_timeout": "give a number of seconds",
-    "capacity": "give a whole number",
-    "max_message_size": "give a whole number of bytes",
-    "channel_capacity": "give GLOB:NUMBER",
-    "history": "give GLOB:MESSAGES:SECONDS",
-}
+    shown = f"{scheme}{mark}...{at}{tail}" if at else url
+    return shown.partition("?")[0].partition("#")[0]

@@ -11,15 +11,19 @@ import pytest
 
 from channel_layers.redis import RedisStreamsChannelLayer
 from channel_layers.redis.transport import RedisTransport
+from channel_layers.testing.faults import Faults
 from channel_layers.testing.harness import LayerUnderTest
 from channel_layers.testing.protocols import AnyLayer
 from channel_layers.testing.proxy import Proxy
+from channel_layers.testing.redis_servers import RedisCluster, RedisSentinel
 from channel_layers.testing.servers import RedisServer
-from tests.testing.redis_faults import RedisFaults
+from tests.testing.redis_faults import ClusterFaults, RedisFaults, SentinelFaults
 
 __all__ = ["TABLE", "Row", "parameters"]
 
 EXPIRY = 0.3
+FEWER = 8
+"""Examples of a law where the same code runs on several kinds of servers."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +50,42 @@ def redis(name: str, config: Mapping[str, object]) -> Iterator[LayerUnderTest]:
         yield over_redis(name, through, RedisFaults(server, proxy, direct))
 
 
+@contextmanager
+def redis_hosts(name: str) -> Iterator[LayerUnderTest]:
+    """Several Redis that share the groups and channels."""
+    with RedisServer() as one, RedisServer() as other, RedisServer() as third:
+        hosts = [server.address for server in (one, other, third)]
+        yield over_redis(name, {"hosts": hosts}, examples=FEWER)
+
+
+@contextmanager
+def redis_cluster(name: str) -> Iterator[LayerUnderTest]:
+    """A cluster of three nodes."""
+    with RedisCluster() as cluster:
+        config = {"hosts": cluster.addresses[:1], "cluster": True, "partitions": 5}
+        yield over_redis(name, config, ClusterFaults(cluster), examples=FEWER)
+
+
+@contextmanager
+def redis_sentinel(name: str) -> Iterator[LayerUnderTest]:
+    """A master with a replica, and three Sentinels."""
+    with RedisSentinel() as group:
+        config = {"sentinels": group.addresses, "master_name": group.name}
+        yield over_redis(name, config, SentinelFaults(group), examples=FEWER)
+
+
 def over_redis(
-    name: str, config: Mapping[str, object], faults: RedisFaults | None = None
+    name: str, config: Mapping[str, object], faults: Faults | None = None, examples: int = 20
 ) -> LayerUnderTest:
     """A layer over whatever kind of Redis."""
-    dotted = "channel_layers.redis.RedisStreamsChannelLayer"
     under_test = LayerUnderTest(
-        dotted, config, name=name, distributed=True, expiry=EXPIRY, faults=faults
+        "channel_layers.redis.RedisStreamsChannelLayer",
+        config,
+        name=name,
+        distributed=True,
+        expiry=EXPIRY,
+        examples=examples,
+        faults=faults,
     )
     under_test.inject = write_into_redis
     return under_test
@@ -72,6 +105,9 @@ async def write_into_redis(layer: AnyLayer, channel: str, data: bytes) -> None:
 TABLE: dict[str, Row] = {
     "memory": Row(memory),
     "redis": Row(partial(redis, config={})),
+    "redis-hosts": Row(redis_hosts),
+    "redis-cluster": Row(redis_cluster),
+    "redis-sentinel": Row(redis_sentinel),
 }
 
 

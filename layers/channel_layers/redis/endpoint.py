@@ -6,8 +6,9 @@ import asyncio
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
+import redis
 from redis.asyncio.connection import (
     AbstractConnection,
     Connection,
@@ -16,7 +17,24 @@ from redis.asyncio.connection import (
 )
 from redis.exceptions import AuthenticationError, AuthorizationError, RedisError, ResponseError
 
-__all__ = ["CannotConnect", "Endpoint"]
+__all__ = ["DRIVER", "CannotConnect", "Endpoint", "plain_kind"]
+
+
+PASSES: Final = "BUSY "
+"""How an answer begins that will be another one later: a script runs for too long."""
+
+
+def _driver() -> dict[str, object]:
+    # Newer redis-py looks its own version up in files for each connection: that would block
+    # the event loop.
+    try:
+        from redis.driver_info import DriverInfo
+    except ImportError:
+        return {}
+    return {"driver_info": DriverInfo(lib_version=redis.__version__)}
+
+
+DRIVER: Final = _driver()
 
 
 class CannotConnect(Exception):
@@ -69,6 +87,7 @@ class Endpoint:
             CannotConnect: it did not come about.
         """
         options: dict[str, Any] = {
+            **DRIVER,
             **self.options,
             "protocol": 2,
             "socket_timeout": None,
@@ -85,7 +104,7 @@ class Endpoint:
                 raise
         except TimeoutError as error:
             raise CannotConnect(f"{self.label} did not answer within {timeout:g} s") from error
-        except (RedisError, OSError, ValueError) as error:
+        except Exception as error:  # a credential provider may raise anything
             raise self._refused(error) from error
         return connection
 
@@ -127,7 +146,7 @@ class Endpoint:
             | AuthorizationError
             | ResponseError
             | ValueError,
-        )
+        ) and not str(told).startswith(PASSES)
         reason = str(told).strip().rstrip(".") or type(told).__name__
         if isinstance(told, ssl.SSLError):
             reason = f"TLS failed: {reason}"

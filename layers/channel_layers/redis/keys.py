@@ -10,7 +10,7 @@ number of the partition (:func:`channel_layers.redis.hosts.partition_tag`).
                               channels with messages (``wanted``), marks (``fence``), and that
                               more did not fit (``full``)
 ``p``                 zset    processes, by when they were last heard of (milliseconds)
-``n:<process>``       string  how often the process was made a member of a group
+``n:<process>``       hash    group -> id of the entry that last made the process a member
 ``s:<process>``       string  number of its last command that must not run twice
 ``g:<group>``         set     processes with members; ``!`` if there are plain channels
 ``m:<group>``         zset    ``<capacity>:<plain channel>``, by when the membership lapses

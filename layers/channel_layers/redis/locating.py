@@ -13,6 +13,8 @@ __all__ = ["ClusterMap", "FixedLocator", "Locator", "SentinelLocator", "SlotLoca
 
 ASK_SECONDS: Final = 1.0
 """How long one Sentinel or node may take to say where the server is; then the next is asked."""
+SHARE: Final = 3
+"""Where there are so many, one that says nothing takes up such a part of the time at most."""
 
 
 class Locator(Protocol):
@@ -82,14 +84,17 @@ class SentinelLocator:
     async def locate(self, *, timeout: float) -> Endpoint:
         """The master, from the first Sentinel that answers."""
         failure = CannotConnect(f"{self.label} has no Sentinel")
+        asking = _Asking(timeout, len(self._sentinels))
         for sentinel in tuple(self._sentinels):
             try:
-                answer = await sentinel.ask(
-                    *("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._name),
-                    timeout=min(timeout, ASK_SECONDS),
+                answer = await asking.ask(
+                    sentinel, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._name
                 )
             except CannotConnect as error:
                 failure = error
+                # Last next time, when there may not be time enough for all of them either.
+                self._sentinels.remove(sentinel)
+                self._sentinels.append(sentinel)
                 continue
             if isinstance(answer, list) and len(answer) == 2:
                 # Whoever answers is asked first next time.
@@ -125,7 +130,10 @@ class ClusterMap:
         self._known: list[Endpoint] = []
         self._ranges: list[_Range] = []
         self._stale = True
-        self._looking: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lock = asyncio.Lock()
+        self._failure: CannotConnect | None = None
+        """Why the nodes were asked in vain the last time that they were."""
 
     @property
     def label(self) -> str:
@@ -143,29 +151,51 @@ class ClusterMap:
             CannotConnect: no node answers, or none has the slot.
         """
         if self._stale:
-            looking = self._looking
-            loop = asyncio.get_running_loop()
-            if looking is None or looking.done() or looking.get_loop() is not loop:
-                # All partitions are in need of it at the same time: one asks for all.
-                looking = self._looking = loop.create_task(self._look(timeout))
-            await asyncio.shield(looking)
+            await self._renew(timeout)
         for found in self._ranges:
             if found.first <= slot <= found.last:
                 return self._start[0].at(found.host, found.port)
         self._stale = True
         raise CannotConnect(f"{self.label}: no node serves hash slot {slot}")
 
+    async def _renew(self, timeout: float) -> None:
+        """Ask the nodes, or wait for what another partition is just being told.
+
+        All partitions are in need of it at the same time: one asks for all. If it is cancelled,
+        the next one takes over; there is no task that could outlive them.
+        """
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:  # a lock belongs to one event loop
+            self._loop, self._lock = loop, asyncio.Lock()
+        before = self._failure
+        async with self._lock:
+            if not self._stale:
+                return
+            if self._failure is not None and self._failure is not before:
+                # The one that was waited for.
+                raise CannotConnect(str(self._failure), permanent=self._failure.permanent)
+            try:
+                await self._look(timeout)
+            except CannotConnect as error:
+                self._failure = error
+                raise
+
     async def _look(self, timeout: float) -> None:
         failure = CannotConnect(f"{self.label} has no nodes")
-        known = random.sample(self._known, len(self._known))
-        for endpoint in [*known, *self._start]:
+        endpoints = [*_shuffled(self._known), *_shuffled(self._start)]
+        asking = _Asking(timeout, len(endpoints))
+        for endpoint in endpoints:
             try:
-                answer = await endpoint.ask("CLUSTER", "SLOTS", timeout=min(timeout, ASK_SECONDS))
+                answer = await asking.ask(endpoint, "CLUSTER", "SLOTS")
             except CannotConnect as error:
                 failure = error
                 continue
-            self._ranges = _ranges(answer, str(endpoint.options["host"]))
-            places = {(found.host, found.port) for found in self._ranges}
+            found = _ranges(answer, str(endpoint.options.get("host", "localhost")))
+            if not found:  # it has been taken out of the cluster
+                failure = CannotConnect(f"{endpoint.label} knows of no slots")
+                continue
+            self._ranges = found
+            places = {(place.host, place.port) for place in found}
             self._known = [self._start[0].at(*place) for place in sorted(places)]
             self._stale = False
             return
@@ -196,6 +226,36 @@ class SlotLocator:
     def distrust(self) -> None:
         """The slot may have moved."""
         self._nodes.distrust()
+
+
+class _Asking:
+    """One after the other is asked, within one time.
+
+    Args:
+        timeout: seconds for all of them.
+        count: how many may be asked.
+    """
+
+    def __init__(self, timeout: float, count: int) -> None:
+        self._ends = asyncio.get_running_loop().time() + timeout
+        self._each = min(ASK_SECONDS, timeout / max(1, min(count, SHARE)))
+
+    async def ask(self, endpoint: Endpoint, *words: str) -> object:
+        """The answer of one.
+
+        Raises:
+            CannotConnect: there was none, or there is no time left.
+        """
+        left = min(self._each, self._ends - asyncio.get_running_loop().time())
+        try:
+            async with asyncio.timeout(left):  # the connection and the answer together
+                return await endpoint.ask(*words, timeout=self._each)
+        except TimeoutError as error:
+            raise CannotConnect(f"{endpoint.label} did not answer in time") from error
+
+
+def _shuffled(endpoints: Sequence[Endpoint]) -> list[Endpoint]:
+    return random.sample(endpoints, len(endpoints))
 
 
 def _ranges(answer: object, asked: str) -> list[_Range]:

@@ -15,6 +15,8 @@ What a command's reply means for it is decided here, once for all scripts:
 from __future__ import annotations
 
 import asyncio
+import math
+import re
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -39,6 +41,8 @@ PASSES: Final = (
 )
 ELSEWHERE: Final = ("MOVED ", "READONLY", "MASTERDOWN", "UNBLOCKED")
 RETRY_SECONDS: Final = 0.05
+_IN_SCRIPT: Final = re.compile(r"^ERR Error running script [^:]*: (?:@user_script: ?\d+: )+-?")
+"""What Redis 6 puts before an error that a script ran into."""
 
 
 @dataclass(slots=True, eq=False)
@@ -49,6 +53,7 @@ class _Request:
     keys: int
     numbered: int | None
     """Where among ``words`` the number stands."""
+    once: bool
     future: asyncio.Future[Reply]
     deadline: float
     number: int = 0
@@ -100,6 +105,7 @@ class Outbox:
         """In the order given; with a link, all have been written to it and are unanswered."""
         self._postponed: set[_Request] = set()
         self._watch: asyncio.TimerHandle | None = None
+        self._closed = False
 
     def run(
         self,
@@ -107,21 +113,26 @@ class Outbox:
         key: str,
         *arguments: Word,
         numbered: int | None = None,
+        once: bool = False,
+        seconds: float | None = None,
     ) -> asyncio.Future[Reply]:
         """Run a script; the future has its answer.
 
         Args:
             numbered: which of ``arguments`` is to be replaced by the number of the command.
+            once: whether only the number keeps it from being done twice, so that it must not
+                be given again to a server that has forgotten the numbers.
+            seconds: how long it may take; ``timeout`` if None.
 
         Raises (in the future):
             LayerUnavailable: no answer in time, or an error that will not pass.
         """
         place = None if numbered is None else numbered + 1
-        return self._give(script, (key, *arguments), 1, place)
+        return self._give(script, (key, *arguments), 1, place, once=once, seconds=seconds)
 
-    def command(self, *words: Word) -> asyncio.Future[Reply]:
+    def command(self, *words: Word, seconds: float | None = None) -> asyncio.Future[Reply]:
         """Run a plain command that may run twice."""
-        return self._give(None, words, 0, None)
+        return self._give(None, words, 0, None, once=False, seconds=seconds)
 
     def attach(self, link: Link) -> None:
         """A connection is there: give it all that is unanswered, in order."""
@@ -137,13 +148,20 @@ class Outbox:
         self._link = None
         self.trouble = reason
 
+    def forgotten(self, reason: str) -> None:
+        """The server has forgotten which numbers were carried out: give nothing twice to it."""
+        for request in self._waiting():
+            if request.once and request.number:
+                self._refuse(request, f"{reason}, and it is not known whether this was done")
+
     def fail(self, reason: str) -> None:
         """Tell all that wait that waiting is of no use."""
         for request in self._waiting():
             self._refuse(request, reason)
 
     def close(self) -> None:
-        """Give up everything."""
+        """Give up everything, and what is given later."""
+        self._closed = True
         self.fail("the layer was closed")
         self._link = None
         self._requests.clear()
@@ -156,17 +174,22 @@ class Outbox:
         words: tuple[Word, ...],
         keys: int,
         numbered: int | None,
+        *,
+        once: bool,
+        seconds: float | None,
     ) -> asyncio.Future[Reply]:
         loop = self._loop
         future: asyncio.Future[Reply] = loop.create_future()
-        deadline = loop.time() + self._timeout
-        request = _Request(script, words, keys, numbered, future, deadline)
+        deadline = loop.time() + (self._timeout if seconds is None else seconds)
+        request = _Request(script, words, keys, numbered, once, future, deadline)
+        if self._closed:
+            self._refuse(request, "the layer was closed")
+            return future
         if self._link is None:
             self._requests.append(request)
         else:
             self._write(request)
-        if self._watch is None:
-            self._watch = loop.call_at(deadline, self._check_deadlines)
+        self._watch_until(deadline)
         return future
 
     def _write(self, request: _Request) -> None:
@@ -188,6 +211,7 @@ class Outbox:
             future.set_result(reply)
 
     def _refused(self, request: _Request, error: str) -> None:
+        error = _IN_SCRIPT.sub("", error, count=1)
         if error.startswith("NOSCRIPT"):
             request.in_full = True
             self._again(request)
@@ -221,14 +245,23 @@ class Outbox:
     def _check_deadlines(self) -> None:
         now = self._loop.time()
         overdue = [r for r in self._waiting() if r.deadline <= now]
+        unanswered = [r for r in overdue if self._link is not None and r not in self._postponed]
         for request in overdue:
-            self._refuse(request, self.trouble if self._link is None else "it does not answer")
+            self._refuse(request, "it does not answer" if request in unanswered else self.trouble)
         if self._link is None:
             self._requests = deque(r for r in self._requests if not r.future.done())
-        elif overdue:
+        elif unanswered:
             self._stuck()
-        first = min((r.deadline for r in self._waiting()), default=None)
-        self._watch = None if first is None else self._loop.call_at(first, self._check_deadlines)
+        self._watch = None
+        self._watch_until(min((r.deadline for r in self._waiting()), default=math.inf))
+
+    def _watch_until(self, deadline: float) -> None:
+        """Look again then, or before."""
+        if deadline == math.inf or (self._watch is not None and self._watch.when() <= deadline):
+            return
+        if self._watch is not None:
+            self._watch.cancel()
+        self._watch = self._loop.call_at(deadline, self._check_deadlines)
 
     def _waiting(self) -> list[_Request]:
         return [r for r in (*self._requests, *self._postponed) if not r.future.done()]

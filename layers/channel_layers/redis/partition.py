@@ -40,6 +40,10 @@ REFRESH_BEATS: Final = 150
 HOLD_SECONDS: Final = 1.5
 """After a server has lost its memory, sends wait so long at most for the others to register."""
 HOLD_STEP_SECONDS: Final = 0.02
+CONNECT_SHARE: Final = 0.8
+"""Of ``send_timeout``: why there is no connection is known when those who wait for it give up."""
+SCRIPTS: Final = all_scripts()
+"""Read when this module is imported: no event loop waits for files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +70,8 @@ class Watcher(Protocol):
     def down(self, index: int, reason: str) -> None:
         """The connection was lost."""
 
-    def lost(self, index: int, reason: str, *, forgotten: bool) -> None:
-        """Messages may have been lost; or all that the server held (``forgotten``)."""
+    def lost(self, index: int, reason: str) -> None:
+        """Messages may have been lost, or all that the server held."""
 
     def joined(self, index: int) -> Collection[str]:
         """The groups of this partition of which the process is a member."""
@@ -152,12 +156,27 @@ class Partition:
             ) from None
 
     def run(
-        self, script: Script, key: str, *arguments: Word, numbered: int | None = None
+        self,
+        script: Script,
+        key: str,
+        *arguments: Word,
+        numbered: int | None = None,
+        once: bool = False,
+        seconds: float | None = None,
     ) -> asyncio.Future[Reply]:
         """Run a script; see :meth:`Outbox.run`."""
         base = self.keys.base
         place = None if numbered is None else numbered + 1
-        return self.outbox.run(script, key, base, *arguments, numbered=place)
+        return self.outbox.run(
+            script, key, base, *arguments, numbered=place, once=once, seconds=seconds
+        )
+
+    def leave(self, group: str) -> asyncio.Future[Reply]:
+        """End this process's membership, unless an entry that is unread has added it again."""
+        read = self._inbox.last or b"0-0"
+        return self.run(
+            script("leave"), self.keys.group(group), group, self._settings.process, read
+        )
 
     async def stop(self) -> None:
         """Disconnect for good."""
@@ -207,7 +226,7 @@ class Partition:
 
     async def _connected(self, again: bool, backoff: Backoff) -> str:
         """Connect and serve; why that ended."""
-        timeout = self._settings.timeout
+        timeout = CONNECT_SHARE * self._settings.timeout
         endpoint = await self._locator.locate(timeout=timeout)
         broken: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._broken = broken
@@ -217,7 +236,7 @@ class Partition:
                 async with asyncio.timeout(timeout):
                     await self._register(commands, reading)
             except TimeoutError:
-                return "it does not answer"
+                self._break("it does not answer")
             if not broken.done():
                 backoff.succeeded()
                 self.outbox.label = endpoint.label
@@ -231,12 +250,15 @@ class Partition:
             self._disconnect(broken.result() if broken.done() else "the layer was closed")
 
     async def _open(self, endpoint: Endpoint) -> tuple[Link, Link]:
-        timeout = self._settings.timeout
-        found = await asyncio.gather(
-            endpoint.connect(timeout=timeout),
-            endpoint.connect(timeout=timeout),
-            return_exceptions=True,
-        )
+        timeout = CONNECT_SHARE * self._settings.timeout
+        connecting = [asyncio.ensure_future(endpoint.connect(timeout=timeout)) for _ in range(2)]
+        try:
+            found = await asyncio.gather(*connecting, return_exceptions=True)
+        except asyncio.CancelledError:
+            for task in connecting:
+                if not task.cancelled() and task.exception() is None:
+                    await task.result().disconnect(nowait=True)
+            raise
         failures = [error for error in found if isinstance(error, BaseException)]
         for connection in found:
             if not isinstance(connection, BaseException):
@@ -249,7 +271,7 @@ class Partition:
 
     async def _register(self, commands: Link, reading: Link) -> None:
         settings = self._settings
-        for known in all_scripts():
+        for known in SCRIPTS:
             commands.execute(pack(("SCRIPT", "LOAD", known.source)), _ignore)
         info = await self._ask(commands, "INFO", "server")
         run_id = _run_id(info)
@@ -266,7 +288,8 @@ class Partition:
         before = self._inbox.last
         self._inbox.attach(reading, last if gap is not None or before is None else before)
         if gap is not None:
-            self._watcher.lost(self._index, gap, forgotten=not there)
+            self.outbox.forgotten(gap)
+            self._watcher.lost(self._index, gap)
             self._rejoin(commands)
             if not there:
                 await self._hold(commands)

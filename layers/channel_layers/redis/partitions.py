@@ -8,11 +8,11 @@ from collections.abc import Collection, Iterable
 from typing import Final
 
 from channel_layers.codec import Position
+from channel_layers.exceptions import LayerClosed
 from channel_layers.redis.hosts import PartitionPlan
 from channel_layers.redis.inbox import Entry
 from channel_layers.redis.link import Reply
 from channel_layers.redis.partition import Partition, Progress, Settings
-from channel_layers.redis.scripts import script
 from channel_layers.transport import Arrivals, Transport
 
 __all__ = ["Partitions"]
@@ -57,8 +57,6 @@ class Partitions(Transport):
             timeout=timeout,
         )
         self._partitions: list[Partition] = []
-        self._added = [0] * len(plans)
-        """By partition: times that this process was made a member, as far as it knows."""
         self._pulls: dict[str, int] = {}
         """Plain channel -> number of its last pull whose answer has come."""
         self._progress: list[Progress | None] = [None] * len(plans)
@@ -103,9 +101,8 @@ class Partitions(Transport):
 
     def _leave_all(self, partition: Partition) -> Iterable[asyncio.Future[Reply]]:
         keys, process = partition.keys, self._process
-        index = self._partitions.index(partition)
-        for group in self.joined(index):
-            yield self._leave_in(partition, index, group)
+        for group in self.joined(self._partitions.index(partition)):
+            yield partition.leave(group)
         if not self._unacknowledged:
             yield partition.outbox.command("UNLINK", keys.claims(process))
         own = (keys.inbox(process), f"{keys.base}n:{process}", f"{keys.base}s:{process}")
@@ -114,19 +111,23 @@ class Partitions(Transport):
             # Else others find it dead, and what it had not acknowledged.
             yield partition.outbox.command("ZREM", keys.processes, process)
 
-    def _leave_in(self, partition: Partition, index: int, group: str) -> asyncio.Future[Reply]:
-        keys = partition.keys
-        added = str(self._added[index])
-        return partition.run(script("leave"), keys.group(group), self._process, added)
-
     # By name
 
     def partition_of(self, name: str) -> int:
         """The number of the partition of a group or channel: the same in every process."""
         return zlib.crc32(name.encode()) % self.partitions if self.partitions > 1 else 0
 
+    def repeats(self, partition: int) -> int:
+        """See :class:`Transport`."""
+        return self._partitions[partition].outbox.retried
+
     def _of(self, name: str) -> Partition:
-        return self._partitions[self.partition_of(name)]
+        return self._at(self.partition_of(name))
+
+    def _at(self, index: int) -> Partition:
+        if not self._partitions:
+            raise LayerClosed("The layer was closed during the call.")
+        return self._partitions[index]
 
     # What the partitions tell
 
@@ -134,7 +135,6 @@ class Partitions(Transport):
         """An entry of this process's inbox."""
         kind = fields[0]
         if kind in FRAMES:
-            self._added[index] += kind == b"a"
             position = None
             if len(fields) > 2:
                 offset, _, epoch = fields[3].partition(b":")
@@ -156,10 +156,8 @@ class Partitions(Transport):
         """A server is out of reach."""
         self._arrivals.disconnected(index, reason)
 
-    def lost(self, index: int, reason: str, *, forgotten: bool) -> None:
+    def lost(self, index: int, reason: str) -> None:
         """A server has lost messages, or all its memory."""
-        if forgotten:
-            self._added[index] = 0
         self._arrivals.lost(index, reason)
 
     def joined(self, index: int) -> Collection[str]:

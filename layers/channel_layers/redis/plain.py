@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Final
 
@@ -15,6 +16,8 @@ __all__ = ["PlainChannels"]
 
 NUMBER_TTL_MS: Final = 60_000
 """How long the number of a producer's last command is remembered; longer than it is retried."""
+RETURN_SECONDS: Final = 50.0
+"""How long to go on trying to put back or to acknowledge a message; less than that."""
 
 _PUSH: Final = script("push")
 _PULL: Final = script("pull")
@@ -45,6 +48,7 @@ class PlainChannels(Partitions):
             0,
             NUMBER_TTL_MS,
             numbered=5,
+            once=True,
         )
         fits, expired = map(as_int, as_list(answer))
         if expired:
@@ -66,12 +70,12 @@ class PlainChannels(Partitions):
             self._expiry_ms,
             self._settings.ttl_ms,
             self._unacknowledged,
+            seconds=math.inf,
         )
+        self._pulls[channel] = number
         expired, now, *elements = as_list(answer)
         if expired:
             self._arrivals.expired(channel, as_int(expired))
-        if elements:
-            self._pulls[channel] = number
         pulled = []
         for place, element in enumerate(map(as_bytes, elements), 1):
             sent, _, frame = element.partition(b":")
@@ -96,13 +100,15 @@ class PlainChannels(Partitions):
             self._expiry_ms,
             *pairs,
             numbered=2,
+            once=True,
+            seconds=RETURN_SECONDS,
         )
 
     async def acknowledge(self, channel: str, pulled: Pulled) -> None:
         """See :class:`Transport`."""
         partition = self._of(channel)
         key = partition.keys.unacknowledged(self._process)
-        await partition.outbox.command("HDEL", key, pulled.token)
+        await partition.outbox.command("HDEL", key, pulled.token, seconds=RETURN_SECONDS)
 
     async def add_plain(self, group: str, channel: str, seconds: float, capacity: int) -> None:
         """See :class:`Transport`."""

@@ -65,9 +65,11 @@ class RedisTransport(PlainChannels):
             secrets.token_urlsafe(6) if limits else "",
             numbered=6,
         )
-        reached, full, full_plain, *forward = as_list(answer)
+        reached, full, full_plain, expired, *forward = as_list(answer)
         if full or full_plain:
             self._arrivals.overflowed(group, as_int(full) + as_int(full_plain))
+        if expired:
+            self._arrivals.expired(group, as_int(expired))
         for member in as_texts(forward):
             capacity, _, channel = member.partition(":")
             if not await self.push(channel, frame, int(capacity)):
@@ -82,8 +84,7 @@ class RedisTransport(PlainChannels):
 
     async def leave(self, group: str) -> None:
         """See :class:`Transport`."""
-        index = self.partition_of(group)
-        await self._leave_in(self._partitions[index], index, group)
+        await self._of(group).leave(group)
 
     async def add_member(self, group: str, process: str, frame: bytes) -> None:
         """See :class:`Transport`."""
@@ -92,6 +93,7 @@ class RedisTransport(PlainChannels):
         while not await partition.run(
             _ADD_MEMBER,
             keys.group(group),
+            group,
             process,
             frame,
             GROUP_TTL_MS,
@@ -141,9 +143,11 @@ class RedisTransport(PlainChannels):
 
     async def fence(self, partition: int, token: str) -> None:
         """See :class:`Transport`."""
-        where = self._partitions[partition]
+        where = self._at(partition)
         inbox = where.keys.inbox(self._process)
-        await where.outbox.command("XADD", inbox, "NOMKSTREAM", "*", "fence", token)
+        words = ("XADD", inbox, "NOMKSTREAM", "*", "fence", token)
+        if await where.outbox.command(*words) is None:
+            where.check()  # the server has forgotten this process
 
     # History
 

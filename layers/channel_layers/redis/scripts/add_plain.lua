@@ -6,7 +6,6 @@ for _, member in ipairs(call('ZRANGE', key, 0, -1)) do
 end
 call('ZADD', key, lapses, ARGV[4] .. ':' .. ARGV[3])
 call('SADD', KEYS[1], '!')
-for _, lasting in ipairs({key, KEYS[1]}) do
-  if call('PTTL', lasting) < tonumber(ARGV[6]) then call('PEXPIRE', lasting, ARGV[6]) end
-end
+keep(key, ARGV[6])
+keep(KEYS[1], ARGV[6])
 return 1

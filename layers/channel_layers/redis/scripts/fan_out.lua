@@ -3,15 +3,19 @@
 -- ARGV: base, group, frame, limit, expiry, forward, producer, number, ttl,
 --       history size, history keep, new epoch
 -- -> {processes reached, inboxes that were full, plain channels that were full,
---     plain channels to forward to...}
+--     messages in plain channels that had expired, plain channels to forward to...}
 local group, frame, limit = ARGV[2], ARGV[3], tonumber(ARGV[4])
 local members = call('SMEMBERS', KEYS[1])
 local plain = false
 for _, member in ipairs(members) do plain = plain or member == '!' end
 local size = tonumber(ARGV[10])
+local forward = ARGV[6] == '1'
 local fields = {'d', frame}
-if plain or size > 0 then
-  if repeated(ARGV[7], ARGV[8], ARGV[9]) then return {1, 0, 0} end
+local done_before = (size > 0 or plain and not forward) and repeated(ARGV[7], ARGV[8], ARGV[9])
+if done_before then
+  -- Only what the sender has to do itself may be left to do.
+  if not (plain and forward) then return {1, 0, 0, 0} end
+  members, size = {}, 0
 end
 if size > 0 then
   local log, state = base .. 'h:' .. group, base .. 'o:' .. group
@@ -41,7 +45,8 @@ for _, process in ipairs(members) do
     end
   end
 end
-local answer = {reached, full, 0}
+if done_before then reached = 1 end
+local answer = {reached, full, 0, 0}
 if plain then
   local key, now = base .. 'm:' .. group, now_ms()
   call('ZREMRANGEBYSCORE', key, '-inf', now)
@@ -49,11 +54,12 @@ if plain then
   if #channels == 0 then call('SREM', KEYS[1], '!') end
   for _, member in ipairs(channels) do
     local capacity, channel = string.match(member, '^(%d+):(.*)$')
-    if ARGV[6] == '1' then
+    if forward then
       table.insert(answer, member)
     else
-      local fits = push(channel, frame, tonumber(capacity), now, tonumber(ARGV[5]))
+      local fits, expired = push(channel, frame, tonumber(capacity), now, tonumber(ARGV[5]))
       answer[3] = answer[3] + 1 - fits
+      answer[4] = answer[4] + expired
     end
   end
 end

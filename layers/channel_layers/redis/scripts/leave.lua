@@ -1,5 +1,13 @@
--- End the membership of a process, unless it was added again and does not know of it yet
--- (`add_member` counts).
--- KEYS: group   ARGV: base, process, additions that it knows of
-if (call('GET', base .. 'n:' .. ARGV[2]) or '0') ~= ARGV[3] then return 0 end
-return call('SREM', KEYS[1], ARGV[2])
+-- End the membership of a process, unless it was added again by an entry that it has yet to read.
+-- KEYS: group   ARGV: base, group, process, id of the entry that it has read last
+local additions = base .. 'n:' .. ARGV[3]
+local added = call('HGET', additions, ARGV[2])
+if added then
+  local time, number = string.match(added, '(%d+)-(%d+)')
+  local read_time, read_number = string.match(ARGV[4], '(%d+)-(%d+)')
+  time, read_time = tonumber(time), tonumber(read_time)
+  if time > read_time then return 0 end
+  if time == read_time and tonumber(number) > tonumber(read_number) then return 0 end
+  call('HDEL', additions, ARGV[2])
+end
+return call('SREM', KEYS[1], ARGV[3])

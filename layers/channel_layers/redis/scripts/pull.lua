@@ -1,6 +1,8 @@
 -- Frames of a plain channel for a process with readers that wait; it is woken if there are too
 -- few. The answer is kept under a number until the next one of that channel: should it get lost,
--- the process asks again with the same number.
+-- the process asks again with the same number. A pull that comes after a newer one is a repeat
+-- whose connection has ended: it must take nothing. Numbers are too long for a Lua number, and
+-- all of one length.
 -- KEYS: list   ARGV: base, channel, process, number, count, expiry, ttl, whether to keep unacknowledged
 -- -> {expired, now, element, element...}
 local channel, process, number, count = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
@@ -8,7 +10,7 @@ local claims, waiting = base .. 'k:' .. process, base .. 'w:' .. channel
 local claim = call('HGET', claims, channel)
 if claim then
   claim = cmsgpack.unpack(claim)
-  if claim[1] == number then return claim[2] end
+  if claim[1] >= number then return claim[2] end
 end
 local now = now_ms()
 local cut = now - ARGV[6]
@@ -22,6 +24,7 @@ while #answer - 2 < count do
     if ARGV[8] == '1' then
       call('HSET', base .. 'u:' .. process, channel .. ':' .. number .. ':' .. (#answer - 2),
         cmsgpack.pack({channel, element}))
+      keep(base .. 'u:' .. process, 2 * ARGV[6] + 60000)
     end
   else
     expired = expired + 1
@@ -35,10 +38,6 @@ else
   call('ZREM', waiting, process)
   if call('EXISTS', KEYS[1]) == 1 then wake(channel) end
 end
-if #answer > 2 then
-  call('HSET', claims, channel, cmsgpack.pack({number, answer}))
-  call('PEXPIRE', claims, ARGV[7])
-elseif claim then
-  call('HDEL', claims, channel)
-end
+call('HSET', claims, channel, cmsgpack.pack({number, answer}))
+call('PEXPIRE', claims, ARGV[7])
 return answer

@@ -11,7 +11,9 @@ if there == 1 then
 else
   last = call('XADD', KEYS[1], '*', 'born', '')
   call('XTRIM', KEYS[1], 'MAXLEN', 0)
+  call('UNLINK', base .. 'n:' .. ARGV[2])
 end
 call('PEXPIRE', KEYS[1], ARGV[3])
 call('ZADD', base .. 'p', now_ms(), ARGV[2])
+keep(base .. 'p', ARGV[3])
 return {there, last, call('ZCARD', base .. 'p')}

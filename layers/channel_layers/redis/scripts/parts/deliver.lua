@@ -1,10 +1,10 @@
 -- One entry into the inbox of a process: 1, 0 if the process is gone, -1 if its inbox is full.
--- An inbox that is full is told so once; whoever reads it then knows that messages are missing.
+-- An inbox that is full is told so; whoever reads that knows that messages are missing there.
 local function deliver(process, limit, ...)
   local inbox = base .. 'i:' .. process
-  local waiting = call('XLEN', inbox)
-  if waiting >= limit then
-    if waiting == limit then call('XADD', inbox, 'NOMKSTREAM', '*', 'full', '') end
+  if call('XLEN', inbox) >= limit then
+    local newest = call('XREVRANGE', inbox, '+', '-', 'COUNT', 1)[1]
+    if not newest or newest[2][1] ~= 'full' then call('XADD', inbox, 'NOMKSTREAM', '*', 'full', '') end
     return -1
   end
   if call('XADD', inbox, 'NOMKSTREAM', '*', ...) then return 1 end
