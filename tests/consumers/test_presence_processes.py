@@ -1,4 +1,4 @@
-"""Presence across real processes, over channels_redis: joins, leaves, crashes."""
+"""Presence across real processes, over our Redis layer and over others: joins, leaves, crashes."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import pytest
 from channel_layers.testing.servers import RedisServer
 
 BEAT = 0.3
+OURS = "channel_layers.redis.RedisStreamsChannelLayer"
 CORE = "channels_redis.core.RedisChannelLayer"
 PUBSUB = "channels_redis.pubsub.RedisPubSubChannelLayer"
 
@@ -85,7 +86,7 @@ async def person(url: str, layer: str) -> AsyncIterator[Person]:
         await process.communicate()
 
 
-@pytest.mark.parametrize("layer", [CORE, PUBSUB], ids=["core", "pubsub"])
+@pytest.mark.parametrize("layer", [OURS, CORE, PUBSUB], ids=["ours", "core", "pubsub"])
 async def test_people_of_several_processes_see_each_other(redis_url: str, layer: str) -> None:
     async with AsyncExitStack() as stack:
         ann, bob, tab = [
@@ -105,7 +106,7 @@ async def test_people_of_several_processes_see_each_other(redis_url: str, layer:
         assert await tab.process.wait() == 0
 
 
-@pytest.mark.parametrize("layer", [CORE, PUBSUB], ids=["core", "pubsub"])
+@pytest.mark.parametrize("layer", [OURS, CORE, PUBSUB], ids=["ours", "core", "pubsub"])
 async def test_people_of_a_killed_process_leave(redis_url: str, layer: str) -> None:
     async with AsyncExitStack() as stack:
         ann, bob = [await stack.enter_async_context(person(redis_url, layer)) for _ in range(2)]

@@ -164,3 +164,45 @@ def test_stopping_ends_what_runs_and_refuses_what_comes() -> None:
     with pytest.raises(LayerClosed):
         home.run_blocking(where_it_runs)
     asyncio.run(home.stop())
+
+
+@pytest.mark.parametrize("place", ["loop", "thread"])
+def test_the_owner_is_told_of_a_new_loop_before_the_first_call_on_it(place: str) -> None:
+    """Whatever was made on the loop before must be gone when a call looks for it."""
+    told: list[str] = []
+    home = HomeLoop(name="telling", moved=lambda: told.append("moved"))
+
+    async def verb() -> None:
+        told.append("verb")
+
+    def call() -> None:
+        home.call(lambda: told.append("call"))
+
+    async def on_a_loop() -> None:
+        call()
+        await home.run(verb)
+        await asyncio.sleep(0)
+
+    for _ in range(2):
+        told.clear()
+        if place == "loop":
+            asyncio.run(on_a_loop())
+        else:
+            call()
+            home.run_blocking(verb)
+            asyncio.run_coroutine_threadsafe(asyncio.sleep(0), running(home)).result()
+            running(home).call_soon_threadsafe(running(home).stop)
+            ended(home).join()
+        assert told[0] == "moved"
+        assert sorted(told) == ["call", "moved", "verb"]
+    asyncio.run(home.stop())
+
+
+def running(home: HomeLoop) -> asyncio.AbstractEventLoop:
+    assert home._loop is not None
+    return home._loop
+
+
+def ended(home: HomeLoop) -> threading.Thread:
+    assert home._thread is not None
+    return home._thread

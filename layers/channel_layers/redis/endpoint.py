@@ -15,13 +15,23 @@ from redis.asyncio.connection import (
     SSLConnection,
     UnixDomainSocketConnection,
 )
-from redis.exceptions import AuthenticationError, AuthorizationError, RedisError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    ClusterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
 
 __all__ = ["DRIVER", "CannotConnect", "Endpoint", "plain_kind"]
 
 
-PASSES: Final = "BUSY "
-"""How an answer begins that will be another one later: a script runs for too long."""
+PASSES: Final = ("BUSY ", "MISCONF")
+"""How answers begin that will be others later; redis-py has classes for the rest."""
+PASSING: Final = (TryAgainError, ClusterDownError, ReadOnlyError, OutOfMemoryError)
 
 
 def _driver() -> dict[str, object]:
@@ -98,6 +108,9 @@ class Endpoint:
             connection = self.kind(**options)
             try:
                 async with asyncio.timeout(timeout):
+                    if isinstance(connection, SSLConnection):
+                        # Reads certificates, which takes 20 ms; redis-py keeps the result.
+                        await asyncio.to_thread(connection.ssl_context.get)
                     await connection.connect()  # type: ignore[no-untyped-call]  # redis-py's
             except BaseException:
                 await connection.disconnect(nowait=True)
@@ -146,7 +159,7 @@ class Endpoint:
             | AuthorizationError
             | ResponseError
             | ValueError,
-        ) and not str(told).startswith(PASSES)
+        ) and not (isinstance(told, PASSING) or str(told).startswith(PASSES))
         reason = str(told).strip().rstrip(".") or type(told).__name__
         if isinstance(told, ssl.SSLError):
             reason = f"TLS failed: {reason}"

@@ -141,7 +141,7 @@ def _checked(kind: object, options: Mapping[str, object]) -> Endpoint:
     if "port" in taken and not _is_port(taken["port"], lowest=0):
         raise OptionValueError("The port of a host is a number from 1 to 65535.")
     try:
-        kind(**DRIVER, **taken)  # type: ignore[arg-type]  # what they are is for redis-py to say
+        kind(**{**DRIVER, **taken})  # type: ignore[arg-type]  # what they are is for redis-py to say
     except (RedisError, TypeError, ValueError) as error:
         raise OptionValueError(f"The options of a host cannot be right: {error}") from error
     return Endpoint(kind, taken)

@@ -72,7 +72,12 @@ def plans(
     else:
         entries = _entries(hosts)
     if not cluster:
-        return [PartitionPlan(i, prefix, _locator(entry)) for i, entry in enumerate(entries)]
+        several = len(entries) > 1
+        return [
+            # Two of them may be one server under two names: their keys must not meet.
+            PartitionPlan(index, f"{prefix}:{index}" if several else prefix, _locator(entry))
+            for index, entry in enumerate(entries)
+        ]
     nodes = [endpoint_of(entry) for entry in entries]
     for node in nodes:
         if issubclass(node.kind, UnixDomainSocketConnection):

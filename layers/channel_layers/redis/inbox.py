@@ -119,7 +119,6 @@ class Inbox:
         self._untrimmed += len(entries)
         self._untrimmed_bytes += size
         self._count = max(1, min(COUNT, READ_BYTES * len(entries) // (size + 1)))
-        self._read()  # the server looks for more while these are handled
         now_ms = as_int(reply[0]) * 1000 + as_int(reply[1]) // 1000
         for entry_id, fields in entries:
             age_ms = now_ms - int(entry_id.partition(b"-")[0])
@@ -127,6 +126,12 @@ class Inbox:
                 self._arrived(fields, age_ms / 1000 if age_ms > 0 else 0.0)
             except Exception:  # whatever one entry holds, the others are delivered
                 logger.exception("Dropped an entry of %s.", self._key)
+        # Not at once: the readers of these messages go first.
+        self._loop.call_soon(self._read_on, link)
+
+    def _read_on(self, link: Link) -> None:
+        if link is self._link:
+            self._read()
 
 
 def _ignore(_reply: Reply) -> None:

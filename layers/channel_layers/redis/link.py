@@ -55,6 +55,9 @@ class Link(asyncio.Protocol):
         self._parser = hiredis.Reader()
         self._handlers: deque[ReplyHandler] = deque()
         self._unwritten: list[bytes] = []
+        self._scheduled = False
+        self._last_turn = 0
+        """How many commands waited for the end of the last turn of the event loop."""
         self._closed = False
         self._paused = False
         self._transport.set_protocol(self)
@@ -63,8 +66,13 @@ class Link(asyncio.Protocol):
     def execute(self, command: bytes, handler: ReplyHandler) -> None:
         """Send a packed command; ``handler`` gets its reply unless the connection ends first."""
         self._handlers.append(handler)
-        if not self._unwritten and not self._paused:
-            self._loop.call_soon(self._write)
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._end_turn)
+            if self._last_turn <= 1 and not self._paused and not self._closed:
+                # Commands come one by one: to wait for more would only cost time.
+                self._transport.write(command)
+                return
         self._unwritten.append(command)
 
     def expect(self, handler: ReplyHandler) -> None:
@@ -97,6 +105,11 @@ class Link(asyncio.Protocol):
         if (socket := getattr(self._transport, "_sock", None)) is not None:
             socket.close()
             self._transport._sock = None  # type: ignore[attr-defined]  # asyncio's own
+
+    def _end_turn(self) -> None:
+        self._scheduled = False
+        self._last_turn = len(self._unwritten)
+        self._write()
 
     def _write(self) -> None:
         if self._unwritten and not self._closed and not self._paused:

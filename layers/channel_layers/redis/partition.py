@@ -276,8 +276,10 @@ class Partition:
         info = await self._ask(commands, "INFO", "server")
         run_id = _run_id(info)
         register = script("register")
-        words = (self.keys.inbox(settings.process), self.keys.base, settings.process)
-        answer = await self._ask(commands, "EVAL", register.source, 1, *words, settings.ttl_ms)
+        before = self._inbox.last
+        inbox, base = self.keys.inbox(settings.process), self.keys.base
+        words = (inbox, base, settings.process, settings.ttl_ms, int(before is None))
+        answer = await self._ask(commands, "EVAL", register.source, 1, *words)
         if isinstance(answer, Exception):
             self._wrong_place(str(answer))
             raise CannotConnect(f"{self._locator.label} refuses to register: {answer}")
@@ -285,12 +287,15 @@ class Partition:
         last = as_bytes(newest)
         gap = self._gap(bool(there), last, run_id)
         self._run_id = run_id
-        before = self._inbox.last
         self._inbox.attach(reading, last if gap is not None or before is None else before)
         if gap is not None:
             self.outbox.forgotten(gap)
             self._watcher.lost(self._index, gap)
             self._rejoin(commands)
+        if before is not None:
+            # Not before its memberships: those that hold must not take it to be ready.
+            beat = (inbox, base, settings.process, settings.ttl_ms, DEAD_MS, settings.expiry_ms)
+            commands.execute(pack(("EVALSHA", script("beat").sha, 1, *beat)), _ignore)
             if not there:
                 await self._hold(commands)
         self._known = max(as_int(processes), 1)

@@ -6,6 +6,7 @@ notice that one of them is gone as Redis lets them be. All methods block.
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -14,6 +15,8 @@ from types import TracebackType
 from typing import Final, Self
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from channel_layers.testing.servers import RedisServer, ServerError, free_port
 
@@ -146,8 +149,9 @@ class RedisCluster:
         _text(to.client, "CLUSTER", "SETSLOT", number, "IMPORTING", source_id)
         _text(source.client, "CLUSTER", "SETSLOT", number, "MIGRATING", target_id)
         place = ("127.0.0.1", str(to.port))
-        while keys := _texts(source.client, "CLUSTER", "GETKEYSINSLOT", number, "1"):
-            _text(source.client, "MIGRATE", *place, "", "0", "5000", "KEYS", *keys)
+        while keys := _texts(source.client, "CLUSTER", "GETKEYSINSLOT", number, "1000"):
+            key = random.choice(keys)  # no order among them is one to rely on
+            _text(source.client, "MIGRATE", *place, "", "0", "5000", "KEYS", key)
             time.sleep(pause_seconds)
         for node in (to, source, *self.masters):
             _text(node.client, "CLUSTER", "SETSLOT", number, "NODE", target_id)
@@ -341,7 +345,7 @@ def _info(client: redis.Redis, section: str) -> dict[str, str]:
 
 
 def _client(port: int) -> redis.Redis:
-    return redis.Redis(port=port, decode_responses=True, protocol=2)
+    return redis.Redis(port=port, decode_responses=True, protocol=2, retry=Retry(NoBackoff(), 0))
 
 
 def _ask(client: redis.Redis, *words: str) -> object:

@@ -50,7 +50,8 @@ def test_each_message_is_done_or_failed_by_what_its_reader_does_next(
     readers: list[tuple[list[tuple[str, str]], str]],
 ) -> None:
     ledger = Ledger()
-    done, failed = [], []
+    done: list[str] = []
+    failed: list[str] = []
     number = 0
 
     async def reader(plan: list[tuple[str, str, int]], end: str) -> None:
@@ -69,7 +70,8 @@ def test_each_message_is_done_or_failed_by_what_its_reader_does_next(
         nonlocal number
         tasks = []
         for verbs, end in readers:
-            plan, held = [], {}
+            plan = []
+            held: dict[str, int] = {}
             for verb, channel in verbs:
                 number += 1
                 plan.append((verb, channel, number))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from channel_layers.codec import Position
-from channel_layers.history import Histories, Limits
+from channel_layers.history import Entry, Histories, Limits, recover
 from channel_layers.patterns import Patterns
 
 SIZE, SECONDS, KEEP = 4, 10.0, 30.0
@@ -119,3 +119,31 @@ def test_a_million_groups_leave_nothing_behind() -> None:
     for number in range(5000):
         store.append(f"chat.{number}", b"x", number / 10)
     assert len(store._logs) <= KEEP * 10 + 3
+
+
+@given(
+    st.integers(0, 12),
+    st.integers(0, 12),
+    st.none() | st.tuples(st.sampled_from(["epoch", "other"]), st.integers(0, 14)),
+    st.none() | st.integers(1, 14),
+)
+def test_recovery_from_any_log(
+    sent: int, forgotten: int, asked: tuple[str, int] | None, limit: int | None
+) -> None:
+    """Whoever keeps the log: messages 1 to ``sent``, of which the first are forgotten."""
+    log = [Entry(number, 0.0, b"%d" % number) for number in range(forgotten + 1, sent + 1)]
+    end = Position("epoch", sent)
+    since = Position(*asked) if asked else None
+    found = recover(log, end, since, limit)
+    known = since is not None and since.epoch == "epoch" and since.offset <= sent
+    if known:
+        assert since is not None
+        missed = [entry for entry in log if entry.offset > since.offset]
+        assert found.entries == missed[:limit]
+        assert found.recovered == (since.offset >= min(forgotten, sent))
+        whole = limit is None or len(missed) <= limit
+        assert found.position == (end if whole else Position("epoch", found.entries[-1].offset))
+    else:
+        assert found.entries == (log if limit is None else log[-limit:])
+        assert found.recovered == (since is None)
+        assert found.position == end

@@ -57,6 +57,16 @@ class Model:
     def of_group(self, group: str, now: float) -> list[str]:
         return [c for g, c, lapses_at in self.members if g == group and lapses_at > now]
 
+    def offer(self, name: str, body: bytes, now: float) -> bool:
+        return self.put(name, body, now)
+
+    def accept(self, name: str, body: bytes, now: float) -> None:
+        self.channels[name].messages.append((now + EXPIRY, body))
+
+    def take_all(self, name: str) -> list[bytes]:
+        messages, self.channels[name].messages = self.channels[name].messages, []
+        return [body for _, body in messages]
+
     def fan_out(self, group: str, body: bytes, now: float) -> None:
         for name in self.of_group(group, now):
             if len(self.unexpired(name, now)) >= CAPACITY:
@@ -112,8 +122,16 @@ class HubMachine(RuleBasedStateMachine):
             group_expiry=GROUP_EXPIRY,
             capacity_of=lambda _: CAPACITY,
             overflow="drop_old" if drop_old else "drop_new",
+            emptied=self.emptied,
         )
+        self.empty: set[str] = {"g", "h"}
+        """Groups that have lost their last member, going by what the hub told."""
         self.model = Model(drop_old=drop_old)
+
+    def emptied(self, group: str) -> None:
+        assert group not in self.empty, "told once"
+        assert group not in self.hub.groups
+        self.empty.add(group)
 
     def item(self) -> Item:
         self.sent += 1
@@ -150,6 +168,44 @@ class HubMachine(RuleBasedStateMachine):
             with pytest.raises(ChannelFull):
                 self.hub.put(self.hub.boxes[name], item, self.now)
 
+    @rule(name=opened)
+    def offer(self, name: str) -> None:
+        if name in self.model.channels:
+            item = self.item()
+            dropped = self.hub.drops.totals["capacity"]
+            fits = self.model.offer(name, item.body, self.now)
+            assert self.hub.offer(self.hub.boxes[name], item, self.now) == fits
+            assert self.hub.drops.totals["capacity"] == dropped + (not fits)
+
+    @rule(name=opened)
+    def accept(self, name: str) -> None:
+        if name in self.model.channels:
+            item = self.item()
+            self.hub.accept(self.hub.boxes[name], item)
+            self.model.accept(name, item.body, self.now)
+
+    @rule(name=opened, expected=st.integers(0, CAPACITY + 1))
+    def require_room(self, name: str, expected: int) -> None:
+        if name not in self.model.channels:
+            return
+        box, full = self.hub.boxes[name], self.hub.counters.channel_full
+        if len(self.model.unexpired(name, self.now)) + expected < CAPACITY:
+            self.hub.require_room(box, expected, self.now)
+        else:
+            with pytest.raises(ChannelFull):
+                self.hub.require_room(box, expected, self.now)
+            assert self.hub.counters.channel_full == full + 1
+
+    @rule(name=opened)
+    def take_all(self, name: str) -> None:
+        if name in self.model.channels:
+            taken = self.hub.take_all(self.hub.boxes[name])
+            unexpired = [item.body for item in taken if item.deadline > self.now]
+            expected = [body for _, body in self.model.unexpired(name, self.now)]
+            self.model.take_all(name)
+            assert unexpired == expected
+            assert not self.hub.boxes[name].items
+
     @rule(group=groups)
     def fan_out(self, group: str) -> None:
         item = self.item()
@@ -166,6 +222,7 @@ class HubMachine(RuleBasedStateMachine):
     def add(self, group: str, name: str) -> None:
         if name in self.model.channels:
             self.hub.add(group, self.hub.boxes[name], self.now)
+            self.empty.discard(group)
             self.model.add(group, name, self.now)
 
     @rule(group=groups, name=opened)
@@ -181,6 +238,7 @@ class HubMachine(RuleBasedStateMachine):
     @rule()
     def flush(self) -> None:
         self.hub.flush()
+        self.empty = {"g", "h"}  # whoever flushes knows
         self.model.members = []
         for channel in self.model.channels.values():
             channel.messages = []
@@ -206,6 +264,10 @@ class HubMachine(RuleBasedStateMachine):
             members = self.hub.groups.get(group, {})
             unlapsed = [box.channel for box, lapses_at in members.items() if lapses_at > self.now]
             assert unlapsed == self.model.of_group(group, self.now)
+
+    @invariant()
+    def whoever_asked_was_told_which_groups_are_empty(self) -> None:
+        assert self.empty == {"g", "h"} - set(self.hub.groups)
 
     @invariant()
     def same_messages(self) -> None:

@@ -30,6 +30,7 @@ envelopes = st.builds(
     sequence=st.integers(1, 2**62),
     lifetime_ms=st.integers(0, 2**40),
     body=st.binary(max_size=400),
+    after=st.lists(st.tuples(st.integers(0, 7), st.integers(1, 2**40)), max_size=3).map(tuple),
 )
 
 
@@ -69,7 +70,15 @@ def as_array(envelope: Envelope) -> list[object]:
 def test_a_later_release_may_add_and_an_earlier_one_may_lack_elements(envelope: Envelope) -> None:
     longer = msgspec.msgpack.encode([*as_array(envelope), {"trace": "x"}])
     shorter = msgspec.msgpack.encode(as_array(envelope)[:7])
-    assert decode_envelope(longer) == decode_envelope(shorter) == envelope
+    assert decode_envelope(longer) == envelope
+    assert decode_envelope(shorter) == msgspec.structs.replace(envelope, after=())
+
+
+@given(envelopes, st.sampled_from([7, [7], [[1]], [[1, 2, 3]], [["a", 1]], {}]))
+def test_what_it_comes_after_is_pairs_of_numbers(envelope: Envelope, after: object) -> None:
+    array = as_array(envelope)
+    with pytest.raises(BadFrame, match="not an envelope"):
+        decode_envelope(msgspec.msgpack.encode([*array[:9], after]))
 
 
 @given(envelopes, st.integers(-3, 9).filter(lambda version: version != VERSION))

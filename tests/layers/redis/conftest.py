@@ -44,7 +44,7 @@ def prefix() -> str:
 @pytest.fixture
 async def admin(server: RedisServer) -> AsyncIterator[Redis]:
     """A client that does to the server what operators do."""
-    async with Redis.from_url(server.address) as client:
+    async with Redis.from_url(server.address, decode_responses=True) as client:
         yield client
 
 
@@ -53,7 +53,7 @@ async def open_layer(server: RedisServer, prefix: str) -> AsyncIterator[OpenLaye
     """Makes layers that are closed when the test ends; ``port`` is the server's if not given."""
     async with AsyncExitStack() as stack:
 
-        def make(port: int = 0, **config: Any) -> RedisStreamsChannelLayer:
+        def make(port: int = 0, **config: Any) -> RedisStreamsChannelLayer:  # noqa: ANN401  # any CONFIG
             config.setdefault("hosts", [f"redis://127.0.0.1:{port or server.port}/0"])
             layer = RedisStreamsChannelLayer(**{"prefix": prefix, **config})
             stack.push_async_callback(layer.close)
@@ -77,7 +77,7 @@ async def open_process(
     """Makes layers in processes of their own."""
     opened: list[RemoteLayer] = []
 
-    async def make(port: int = 0, **config: Any) -> RemoteLayer:
+    async def make(port: int = 0, **config: Any) -> RemoteLayer:  # noqa: ANN401  # any CONFIG
         hosts = [f"redis://127.0.0.1:{port or server.port}/0"]
         remote = await workers.open({"hosts": hosts, "prefix": prefix, **config})
         opened.append(remote)

@@ -12,9 +12,9 @@ __all__ = ["TellingLayer"]
 
 
 class TellingLayer(RedisStreamsChannelLayer):
-    """A layer over Redis with two more verbs for :mod:`channel_layers.testing.worker`."""
+    """A layer over Redis with a few more verbs for :mod:`channel_layers.testing.worker`."""
 
-    def __init__(self, **config: Any) -> None:
+    def __init__(self, **config: Any) -> None:  # noqa: ANN401  # any CONFIG
         super().__init__(**config)
         self._gaps: list[list[str]] = []
         layer_gap.connect(self._hear)

@@ -1,4 +1,4 @@
-"""``delivery="at_least_once"``: a message is done when its reader is; and the default, which is not so."""
+"""``delivery="at_least_once"``: a message is done when its reader is."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def unfinished(admin: Redis, prefix: str) -> Unfinished:
     """How many messages the server keeps for a layer until they are acknowledged."""
 
     async def count(layer: ChannelLayer) -> int:
-        found: int = await admin.hlen(f"{{{prefix}}}:u:{layer.process}")  # type: ignore[misc]  # redis-py's stubs
+        found: int = await admin.hlen(f"{{{prefix}}}:u:{layer.process}")
         return found
 
     return count
@@ -161,7 +161,7 @@ async def test_by_default_what_a_killed_process_had_received_does_not_come_again
     await layer.new_channel()
 
     async def forgotten() -> bool:
-        return await admin.zrange(f"{{{prefix}}}:p", 0, -1) == [layer.process.encode()]
+        return await admin.zrange(f"{{{prefix}}}:p", 0, -1) == [layer.process]
 
     await until(forgotten, "the dead process is forgotten")
     await layer.send("tasks", numbered(9))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 import pytest
 from redis.asyncio import Redis
 
+from channel_layers.base import ChannelLayer
 from channel_layers.exceptions import LayerClosed, LayerUnavailable
 from channel_layers.testing.proxy import Proxy
 from tests.layers.redis.conftest import OpenLayer
@@ -22,7 +24,7 @@ async def test_sends_in_flight_end(open_layer: OpenLayer) -> None:
     channel = await receiver.new_channel()
     await receiver.group_add("g", channel)
     before = asyncio.all_tasks()
-    verbs = [
+    verbs: list[Callable[[], Awaitable[object]]] = [
         partial(sender.send, channel, numbered(0)),
         partial(sender.group_send, "g", numbered(0)),
         partial(sender.send, "tasks", numbered(0)),
@@ -72,10 +74,10 @@ async def test_a_layer_with_a_thread_of_its_own_ends(open_layer: OpenLayer) -> N
     for _ in range(5):
         layer = open_layer()
 
-        def again_and_again(layer: object = layer) -> None:
+        def again_and_again(layer: ChannelLayer = layer) -> None:
             try:
                 while True:
-                    layer.sync.send("tasks", numbered(0))  # type: ignore[attr-defined]  # a layer, bound early
+                    layer.sync.send("tasks", numbered(0))
             except Exception as error:
                 if not (isinstance(error, ENDED) or "full" in str(error)):
                     raise
@@ -145,7 +147,7 @@ async def test_what_was_pulled_and_not_read_is_put_back(
 
     async def waits() -> bool:
         found = await admin.zrange(f"{{{prefix}}}:w:tasks", 0, -1)
-        return found == [closing.process.encode()]
+        return found == [closing.process]
 
     await until(waits, "it waits")
     for number in range(5):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -183,6 +185,23 @@ async def test_tls(tls_port: int, tls: TLSFiles, open_layer: OpenLayer) -> None:
         hosts=[{**entry, "ssl_check_hostname": False, "ssl_ca_certs": str(tls.authority)}]
     )
     assert await layer.ping() < LONG
+
+
+async def test_certificates_are_not_read_on_the_event_loop(
+    tls_port: int, tls: TLSFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = []
+    read = ssl.create_default_context
+
+    def noted() -> ssl.SSLContext:
+        threads.append(threading.current_thread())
+        return read()
+
+    monkeypatch.setattr(ssl, "create_default_context", noted)
+    url = f"rediss://:{SECRET}@localhost:{tls_port}?ssl_ca_certs={tls.authority}"
+    async with connected(url):
+        assert len(threads) == 1
+        assert threading.current_thread() not in threads
 
 
 # Not getting in

@@ -1,4 +1,4 @@
-"""Broken connections, a paused server, lost scripts, no memory: nothing is lost, nothing doubled."""
+"""Broken connections, a paused server, lost scripts, no memory: nothing lost or doubled."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ async def test_a_paused_server_is_waited_for(server: RedisServer, open_layer: Op
                 with pytest.raises(LayerUnavailable, match=rf"127.0.0.1:{server.port}") as caught:
                     await sender.send("other", numbered(0))
                 assert time.monotonic() - start < 1.0
-            assert "answer" in str(caught.value)
+                assert "answer" in str(caught.value)
             reading.require_alive()
             tasks.require_alive()
         finally:

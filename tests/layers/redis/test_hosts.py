@@ -17,6 +17,7 @@ from redis.asyncio.connection import (
 )
 from redis.crc import key_slot
 from redis.credentials import UsernamePasswordCredentialProvider
+from redis.driver_info import DriverInfo
 
 from channel_layers import from_url
 from channel_layers.exceptions import LayerError, OptionError, OptionValueError
@@ -122,6 +123,19 @@ def test_a_credential_provider_takes_the_place_of_a_password() -> None:
         "host": "h",
         "credential_provider": PROVIDER,
     }
+
+
+def test_any_option_of_redis_py_may_be_given() -> None:
+    driver = DriverInfo(lib_version="7")
+    found = endpoint_of({"host": "h", "driver_info": driver, "socket_keepalive_options": {}})
+    assert found.options["driver_info"] is driver
+    assert found.options["socket_keepalive_options"] == {}
+
+
+def test_several_hosts_have_keys_of_their_own_should_they_be_one_server() -> None:
+    found = plans([("h", 1), ("h", 1)], prefix="shop")
+    assert [plan.tag for plan in found] == ["shop:0", "shop:1"]
+    assert [plan.tag for plan in plans([("h", 1)], prefix="shop")] == ["shop"]
 
 
 def test_sentinels_beside_hosts_and_inside_mean_the_same() -> None:

@@ -1,4 +1,4 @@
-"""A server that loses what it held: memberships heal, nothing comes twice, and the layers say so."""
+"""A server that loses what it held: memberships heal, nothing comes twice, layers say so."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ async def test_one_inbox_that_vanishes_is_mended(
 
 
 async def _is_no_member(admin: Redis, key: str, process: str) -> bool:
-    return not await admin.sismember(key, process)  # type: ignore[misc]  # redis-py's stubs
+    return not await admin.sismember(key, process)
 
 
 async def test_a_push_that_may_have_arrived_is_not_done_again_after_the_loss(

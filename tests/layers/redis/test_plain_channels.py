@@ -11,7 +11,10 @@ from redis.asyncio import Redis
 
 from channel_layers import pulling
 from channel_layers.base import ChannelLayer
-from channel_layers.exceptions import ChannelFull
+from channel_layers.exceptions import ChannelFull, LayerUnavailable
+from channel_layers.redis import partition
+from channel_layers.redis.scripts import script
+from channel_layers.testing.proxy import Proxy
 from tests.layers.redis.conftest import OpenLayer, OpenProcess
 from tests.layers.redis.flows import Reading, numbered, until
 
@@ -29,7 +32,7 @@ async def waits(admin: Redis, prefix: str, channel: str, *processes: str) -> Non
 
     async def known() -> bool:
         found = await admin.zrange(f"{{{prefix}}}:w:{channel}", 0, -1)
-        return found == [process.encode() for process in processes]
+        return found == list(processes)
 
     await until(known, f"{processes} wait")
 
@@ -103,15 +106,9 @@ async def test_a_reader_that_lags_keeps_its_order(open_layer: OpenLayer) -> None
     assert first.numbers == sorted(first.numbers)
     assert second.numbers == sorted(second.numbers)
     assert sorted(first.numbers + second.numbers) == list(range(count))
-    retaken = await commands(sender, one, other)
-    assert retaken == 0
-
-
-async def commands(*layers: ChannelLayer) -> int:
-    """How many messages were taken by a process and read by nobody there."""
-    return sum(layer.stats()["counters"]["taken"] for layer in layers) - sum(
-        layer.stats()["counters"]["received"] for layer in layers
-    )
+    # None of them had been taken by a process in vain.
+    for layer, reading in ((one, first), (other, second)):
+        assert layer.stats()["counters"]["delivered"] == len(reading.numbers)
 
 
 async def test_a_message_of_which_a_dead_process_was_told_goes_to_another(
@@ -124,7 +121,6 @@ async def test_a_message_of_which_a_dead_process_was_told_goes_to_another(
     monkeypatch.setattr(pulling, "AUDIT_SECONDS", 0.3)
     layer = open_layer()
     remote = await open_process()
-    name = (await remote.new_channel()).partition("!")[0].rpartition(".")[2]
     remote.process.request("receive", "tasks")
 
     async def remote_waits() -> bool:
@@ -134,14 +130,95 @@ async def test_a_message_of_which_a_dead_process_was_told_goes_to_another(
     (waiting,) = await admin.zrange(f"{{{prefix}}}:w:tasks", 0, -1)
     os.kill(remote.process.pid, signal.SIGSTOP)
     reader = asyncio.create_task(layer.receive("tasks"))
-    await waits(admin, prefix, "tasks", waiting.decode(), layer.process)
+    await waits(admin, prefix, "tasks", str(waiting), layer.process)
     await layer.send("tasks", numbered(7))
     # It was told, and it is the first: nobody else was.
-    assert await admin.zscore(f"{{{prefix}}}:w:tasks", waiting) is None
+    assert await admin.zscore(f"{{{prefix}}}:w:tasks", str(waiting)) is None
     await remote.kill()
     async with asyncio.timeout(5):
         assert await reader == numbered(7)
-    assert name
+
+
+@pytest.mark.parametrize("outage", ["short", "longer than a send may take", "taken for dead"])
+async def test_a_pull_whose_answer_was_lost_gets_it_again(
+    outage: str,
+    admin: Redis,
+    prefix: str,
+    proxy: Proxy,
+    open_layer: OpenLayer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(partition, "BEAT_SECONDS", 0.1)
+    timeout = 5.0 if outage == "short" else 0.4
+    sender, receiver = open_layer(), open_layer(proxy.port, send_timeout=timeout)
+    async with Reading(receiver, "tasks") as tasks:
+        await waits(admin, prefix, "tasks", receiver.process)
+        proxy.delay(0.1)
+        await sender.send("tasks", numbered(0))
+        await until(lambda: is_away(admin, f"{{{prefix}}}:c:tasks"), "it is pulled")
+        await asyncio.to_thread(proxy.part)  # before the answer has come
+        assert tasks.numbers == []
+        if outage == "longer than a send may take":
+            with pytest.raises(LayerUnavailable):
+                await receiver.send("other", numbered(0))
+        elif outage == "taken for dead":
+            monkeypatch.setattr(partition, "DEAD_MS", 200)
+            dead = receiver.process
+            await until(lambda: is_forgotten(admin, prefix, dead), "others take it to be dead")
+            monkeypatch.setattr(partition, "DEAD_MS", 15_000)
+        await asyncio.to_thread(proxy.heal)
+        await tasks.until_came(0)
+        await sender.send("tasks", numbered(1))
+        await tasks.until_came(1)
+    assert tasks.numbers == [0, 1]
+
+
+async def is_away(admin: Redis, key: str) -> bool:
+    return not await admin.exists(key)
+
+
+async def is_forgotten(admin: Redis, prefix: str, process: str) -> bool:
+    return await admin.zscore(f"{{{prefix}}}:p", process) is None
+
+
+async def test_a_pull_that_comes_late_takes_nothing(admin: Redis, prefix: str) -> None:
+    """One that lay on a connection that had ended, while it was given again on the next."""
+    base = f"{{{prefix}}}:"
+    pull = script("pull")
+
+    async def pulled(number: int) -> list[object]:
+        words = (base, "tasks", "process", str(number), "1", "60000", "60000", "0")
+        answer: list[object] = await admin.eval(pull.source.decode(), 1, f"{base}c:tasks", *words)
+        return answer[2:]
+
+    first = 1_800_000_000_000_000_000
+    assert await pulled(first + 1) == []
+    await admin.rpush(f"{base}c:tasks", "99999999999999:frame")
+    assert await pulled(first + 1) == []
+    assert await pulled(first) == []
+    assert await pulled(first + 2) == ["99999999999999:frame"]
+    assert await pulled(first + 1) == ["99999999999999:frame"]  # to whom nobody listens
+
+
+async def test_reconnections_leave_one_audit(
+    admin: Redis,
+    prefix: str,
+    proxy: Proxy,
+    open_layer: OpenLayer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pulling, "AUDIT_SECONDS", 0.1)
+    layer = open_layer(proxy.port)
+    async with Reading(layer, "tasks") as tasks:
+        await waits(admin, prefix, "tasks", layer.process)
+        for number in range(20):
+            await asyncio.to_thread(proxy.cut)
+            await layer.send("tasks", numbered(number))
+            await tasks.until_came(number)
+        before = (await admin.info("commandstats"))["cmdstat_evalsha"]["calls"]
+        await asyncio.sleep(0.5)
+        after = (await admin.info("commandstats"))["cmdstat_evalsha"]["calls"]
+    assert after - before < 20
 
 
 async def test_expiry_goes_by_the_clock_of_the_server(

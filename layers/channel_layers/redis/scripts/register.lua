@@ -1,5 +1,5 @@
 -- Make a process known, or find out whether it still is.
--- KEYS: inbox   ARGV: base, process, ttl
+-- KEYS: inbox   ARGV: base, process, ttl, '0' if it has groups to join before it counts as known
 -- -> {whether the inbox was there, id of the last entry that it ever had, processes known}
 local there = call('EXISTS', KEYS[1])
 local last
@@ -14,6 +14,8 @@ else
   call('UNLINK', base .. 'n:' .. ARGV[2])
 end
 call('PEXPIRE', KEYS[1], ARGV[3])
-call('ZADD', base .. 'p', now_ms(), ARGV[2])
-keep(base .. 'p', ARGV[3])
+if ARGV[4] ~= '0' then
+  call('ZADD', base .. 'p', now_ms(), ARGV[2])
+  keep(base .. 'p', ARGV[3])
+end
 return {there, last, call('ZCARD', base .. 'p')}
