@@ -47,8 +47,10 @@ ANSWER_SECONDS: Final = 2.0
 class DistributedLayer(ChannelLayer):
     """A layer over a broker."""
 
-    def __init__(self, *, at_least_once: bool = False, **config: Unpack[CommonConfig]) -> None:
-        self._at_least_once = at_least_once
+    _at_least_once = False
+    """Whether messages of plain channels are kept until they have been dealt with."""
+
+    def __init__(self, **config: Unpack[CommonConfig]) -> None:
         self._seal = seal_for(config.get("symmetric_encryption_keys") or ())
         super().__init__(**config)
 

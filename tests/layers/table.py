@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import pytest
 
@@ -93,12 +94,12 @@ def over_redis(
 
 async def write_into_redis(layer: AnyLayer, channel: str, data: bytes) -> None:
     """Put bytes into the inbox of the process that reads a channel."""
-    assert isinstance(layer, RedisStreamsChannelLayer)
-    transport = layer._transport
+    ours = cast(RedisStreamsChannelLayer, layer)
+    transport = ours._transport
     assert isinstance(transport, RedisTransport)
     partition = transport._of(channel)
     await partition.outbox.command(
-        "XADD", partition.keys.inbox(layer.process), "NOMKSTREAM", "*", "d", data
+        "XADD", partition.keys.inbox(ours.process), "NOMKSTREAM", "*", "d", data
     )
 
 

@@ -34,6 +34,10 @@ PASSES: Final = ("BUSY ", "MISCONF")
 PASSING: Final = (TryAgainError, ClusterDownError, ReadOnlyError, OutOfMemoryError)
 
 
+UNCHECKED: Final = (None, "none", ssl.CERT_NONE)
+"""Values of ``ssl_cert_reqs`` with which any certificate will do."""
+
+
 def _driver() -> dict[str, object]:
     # Newer redis-py looks its own version up in files for each connection: that would block
     # the event loop.
@@ -97,7 +101,7 @@ class Endpoint:
             CannotConnect: it did not come about.
         """
         options: dict[str, Any] = {
-            **DRIVER,
+            **self._defaults(),
             **self.options,
             "protocol": 2,
             "socket_timeout": None,
@@ -138,6 +142,16 @@ class Endpoint:
             raise self._refused(error) from error
         finally:
             await connection.disconnect(nowait=True)
+
+    def _defaults(self) -> dict[str, object]:
+        """Those of the newest redis-py; older ones neither keep alive nor check names."""
+        defaults = dict(DRIVER)
+        if issubclass(self.kind, Connection):
+            defaults["socket_keepalive"] = True
+        if issubclass(self.kind, SSLConnection):
+            unchecked = self.options.get("ssl_cert_reqs", "required") in UNCHECKED
+            defaults["ssl_check_hostname"] = not unchecked
+        return defaults
 
     def _refused(self, error: Exception) -> CannotConnect:
         causes: list[BaseException] = [error]

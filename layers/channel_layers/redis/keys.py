@@ -20,6 +20,7 @@ number of the partition (:func:`channel_layers.redis.hosts.partition_tag`).
 ``w:<channel>``       zset    processes with readers that wait for it
 ``k:<process>``       hash    plain channel -> the last answer to a pull, until the next one
 ``u:<process>``       hash    messages of plain channels that are not yet acknowledged
+``x``                 -       never exists: a key of every script (:class:`~.outbox.Outbox`)
 ====================  ======  ==================================================================
 """
 
@@ -38,6 +39,7 @@ class Keys:
     def __init__(self, tag: str) -> None:
         self.base = f"{{{tag}}}:"
         self.processes = f"{self.base}p"
+        self.never = f"{self.base}x"
         self.all = f"{self.base}*"
         """Pattern of every key; no legal prefix holds what a pattern gives a meaning to."""
 

@@ -63,7 +63,8 @@ class RedisStreamsChannelLayer(DistributedLayer):
             master_name=master_name,
             partitions=partitions,
         )
-        super().__init__(at_least_once=delivery == "at_least_once", **config)
+        self._at_least_once = delivery == "at_least_once"
+        super().__init__(**config)
 
     def _make_transport(self) -> Transport:
         options = self.options

@@ -6,8 +6,11 @@ What a command's reply means for it is decided here, once for all scripts:
   unchanged, before anything newer. Scripts that must not run twice get a *number* that grows with
   every command, and leave out what they have seen (``scripts/parts/repeated.lua``); frames in
   inboxes are recognised by the reader (:mod:`channel_layers.duplicates`).
-* an error that will pass (loading, no memory, a slot that is moving): scripts check before they
-  write, so nothing was done. It is given again a little later, with a new number.
+* an error that will pass (loading, no memory, a slot that is moving): it comes before anything is
+  written, so nothing was done. It is given again a little later, with a new number. A slot moves
+  key by key, and a script that finds one gone stops in the middle. So every script names one key
+  more, which never exists: where a slot is being moved away, the server refuses at once what
+  names a key that it has not.
 * "not here" (a replica, another node): the partition has to look where its server is now.
 * any other error: the caller is told.
 """
@@ -76,6 +79,7 @@ class Outbox:
 
     Args:
         label: of the server, for errors.
+        guard: the key that never exists.
         timeout: seconds that a command may take, waiting for a connection included.
         elsewhere: called with the error of a server that is the wrong one (by now).
         stuck: called when the server has not answered for ``timeout`` seconds.
@@ -85,6 +89,7 @@ class Outbox:
         self,
         *,
         label: str,
+        guard: str,
         timeout: float,
         elsewhere: Callable[[str], None],
         stuck: Callable[[], None],
@@ -96,6 +101,7 @@ class Outbox:
         """Of the last command that was given to a server."""
         self.retried = 0
         """Commands given again."""
+        self._guard = guard
         self._timeout = timeout
         self._elsewhere = elsewhere
         self._stuck = stuck
@@ -127,8 +133,9 @@ class Outbox:
         Raises (in the future):
             LayerUnavailable: no answer in time, or an error that will not pass.
         """
-        place = None if numbered is None else numbered + 1
-        return self._give(script, (key, *arguments), 1, place, once=once, seconds=seconds)
+        place = None if numbered is None else numbered + 2
+        words = (key, self._guard, *arguments)
+        return self._give(script, words, 2, place, once=once, seconds=seconds)
 
     def command(self, *words: Word, seconds: float | None = None) -> asyncio.Future[Reply]:
         """Run a plain command that may run twice."""

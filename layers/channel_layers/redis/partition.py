@@ -115,6 +115,7 @@ class Partition:
         self._watcher = watcher
         self.outbox = Outbox(
             label=locator.label,
+            guard=self.keys.never,
             timeout=settings.timeout,
             elsewhere=self._elsewhere,
             stuck=lambda: self._break("it does not answer"),

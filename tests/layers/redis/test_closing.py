@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -10,8 +11,10 @@ from functools import partial
 import pytest
 from redis.asyncio import Redis
 
+from channel_layers import distributed, pulling
 from channel_layers.base import ChannelLayer
 from channel_layers.exceptions import LayerClosed, LayerUnavailable
+from channel_layers.redis.outbox import Outbox
 from channel_layers.testing.proxy import Proxy
 from tests.layers.redis.conftest import OpenLayer
 from tests.layers.redis.flows import Reading, numbered, until
@@ -160,3 +163,107 @@ async def test_what_was_pulled_and_not_read_is_put_back(
     async with asyncio.timeout(5):
         rest = [(await other.receive("tasks"))["n"] for _ in range(5 - len(found))]
     assert sorted(found) + rest == list(range(5))
+
+
+@pytest.mark.parametrize("place", ["on its way", "in the mailbox"])
+async def test_what_nobody_can_read_any_more_is_put_back(
+    place: str,
+    admin: Redis,
+    prefix: str,
+    proxy: Proxy,
+    open_layer: OpenLayer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pulling, "LEFT_SECONDS", 30.0)
+    sender, closing = open_layer(), open_layer(proxy.port)
+    reader = asyncio.create_task(closing.receive("tasks"))
+
+    async def waits() -> bool:
+        return bool(await admin.exists(f"{{{prefix}}}:w:tasks"))
+
+    async def pulled() -> bool:
+        return not await admin.exists(f"{{{prefix}}}:c:tasks")
+
+    async def came() -> bool:
+        return closing.stats()["waiting"] == 1
+
+    await until(waits, "it waits")
+    proxy.delay(0.1)
+    await sender.send("tasks", numbered(0))
+    await until(pulled, "it is pulled")
+    reader.cancel()
+    await asyncio.gather(reader, return_exceptions=True)
+    if place == "in the mailbox":
+        await until(came, "it has come")
+    await closing.close()
+    async with asyncio.timeout(1):
+        assert await sender.receive("tasks") == numbered(0)
+
+
+async def test_a_question_ends_with_the_layer(
+    admin: Redis, prefix: str, open_layer: OpenLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distributed, "ANSWER_SECONDS", 0.3)
+    layer = open_layer()
+    await layer.group_add("g", await layer.new_channel())
+    # A process that answers nothing.
+    now, _ = await admin.time()
+    await admin.xadd(f"{{{prefix}}}:i:silent", {"born": ""})
+    await admin.zadd(f"{{{prefix}}}:p", {"silent": now * 1000})
+    await admin.sadd(f"{{{prefix}}}:g:g", "silent")
+    asking = asyncio.create_task(layer.group_channels("g"))
+
+    async def asked() -> bool:
+        return await admin.xlen(f"{{{prefix}}}:i:silent") == 2
+
+    await until(asked, "it is asked")
+    await layer.close()
+    with pytest.raises(ENDED):
+        await asking
+
+
+async def test_what_is_given_to_a_closed_outbox_ends() -> None:
+    outbox = Outbox(
+        label="x", guard="{x}:x", timeout=30, elsewhere=lambda _: None, stuck=lambda: None
+    )
+    outbox.close()
+    with pytest.raises(LayerUnavailable, match="the layer was closed"):
+        async with asyncio.timeout(1):
+            await outbox.command("PING")
+
+
+async def test_a_connection_that_comes_while_the_layer_closes_is_closed(
+    open_layer: OpenLayer,
+) -> None:
+    """One of the two is there, the other one hangs."""
+    arrived = [asyncio.Event(), asyncio.Event()]
+    ended = asyncio.Event()
+    count = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal count
+        mine, count = count, count + 1
+        data = await reader.read(4096)
+        if mine == 0:
+            writer.write(b"+OK\r\n" * data.count(b"SETINFO"))
+        arrived[min(mine, 1)].set()
+        with contextlib.suppress(OSError):
+            while await reader.read(4096):
+                pass
+        if mine == 0:
+            ended.set()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        layer = open_layer(server.sockets[0].getsockname()[1], send_timeout=20)
+        connecting = asyncio.create_task(layer.new_channel())
+        async with asyncio.timeout(5):
+            for event in arrived:
+                await event.wait()
+        await asyncio.sleep(0.05)  # the answer is read
+        await layer.close()
+        async with asyncio.timeout(5):
+            await ended.wait()
+        with pytest.raises(ENDED):
+            await connecting

@@ -175,3 +175,11 @@ async def test_a_reader_of_a_plain_channel_waits_for_a_server(
         found = await asyncio.gather(*readers)
     assert sorted(message["n"] for message in found) == [0, 1]
     assert layer.stats()["connected"]
+
+
+async def test_a_server_that_is_too_slow(proxy: Proxy, open_layer: OpenLayer) -> None:
+    """It lets us in, and then takes longer than allowed."""
+    proxy.delay(0.1)
+    layer = open_layer(proxy.port, send_timeout=0.45)
+    texts = [text for text, _ in await errors_of(layer)]
+    assert all("does not answer" in text for text in texts[1:])

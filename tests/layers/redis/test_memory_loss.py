@@ -204,3 +204,25 @@ async def test_a_process_that_reads_too_slowly_is_told(
     found = await slow.call("receive_many", channel, kept + 1)
     assert found == [numbered(number) for number in [*range(1, kept + 1), -1]]
     assert await slow.call("gaps") == [["g"]]
+
+
+async def test_who_is_back_first_waits_for_the_others(
+    server: RedisServer, admin: Redis, prefix: str, proxy: Proxy, open_layer: OpenLayer
+) -> None:
+    """Its messages must not be sent into groups that are empty only because nobody is back."""
+    receiver = open_layer(proxy.port)
+    channel = await receiver_of(receiver, "g")
+    sender = open_layer()
+    await sender.new_channel()
+    async with Reading(receiver, channel) as reading:
+        await asyncio.to_thread(proxy.part)
+        await asyncio.to_thread(server.restart)
+        sending = asyncio.create_task(sender.group_send("g", numbered(0)))
+
+        async def back() -> bool:
+            return bool(await admin.exists(f"{{{prefix}}}:i:{sender.process}"))
+
+        await until(back, "the sender is back")
+        await asyncio.to_thread(proxy.heal)
+        await sending
+        await reading.until_came(0)

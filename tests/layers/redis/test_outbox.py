@@ -34,7 +34,11 @@ class Rig:
         self.link: Link | None = None
         self.ended = asyncio.Event()
         self.outbox = Outbox(
-            label="the server", timeout=timeout, elsewhere=self.wrong, stuck=self.stuck.set
+            label="the server",
+            guard="{x}:x",
+            timeout=timeout,
+            elsewhere=self.wrong,
+            stuck=self.stuck.set,
         )
         self._owner: asyncio.Task[None] | None = None
 
