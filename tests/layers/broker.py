@@ -286,7 +286,8 @@ class LoopbackLayer(DistributedLayer):
         self, broker: Broker, *, at_least_once: bool = False, **config: Unpack[CommonConfig]
     ) -> None:
         self.broker = broker
-        super().__init__(at_least_once=at_least_once, **config)
+        self._at_least_once = at_least_once
+        super().__init__(**config)
 
     def _make_transport(self) -> LoopbackTransport:
         return LoopbackTransport(self.broker, self.process, keep_unacknowledged=self._at_least_once)

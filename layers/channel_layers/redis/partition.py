@@ -130,7 +130,10 @@ class Partition:
         self._run_id = ""
         if progress is not None:
             self._inbox.last, self._run_id, self.outbox.number = progress
+        self._endpoint: Endpoint | None = None
+        """Where this process was registered last."""
         self._moved = False
+        """A server has said since that the slot is on another one."""
         self._known = 0
         """How many processes there were."""
 
@@ -235,7 +238,7 @@ class Partition:
             commands, reading = await self._open(endpoint)
             try:
                 async with asyncio.timeout(timeout):
-                    await self._register(commands, reading)
+                    await self._register(endpoint, commands, reading)
             except TimeoutError:
                 self._break("it does not answer")
             if not broken.done():
@@ -270,7 +273,7 @@ class Partition:
         commands, reading = self._links
         return commands, reading
 
-    async def _register(self, commands: Link, reading: Link) -> None:
+    async def _register(self, endpoint: Endpoint, commands: Link, reading: Link) -> None:
         settings = self._settings
         for known in SCRIPTS:
             commands.execute(pack(("SCRIPT", "LOAD", known.source)), _ignore)
@@ -286,8 +289,9 @@ class Partition:
             raise CannotConnect(f"{self._locator.label} refuses to register: {answer}")
         there, newest, processes = as_list(answer)
         last = as_bytes(newest)
-        gap = self._gap(bool(there), last, run_id)
-        self._run_id = run_id
+        moved = run_id != self._run_id and await self._has_moved()
+        gap = self._gap(bool(there), last, run_id, moved=moved)
+        self._run_id, self._endpoint, self._moved = run_id, endpoint, False
         self._inbox.attach(reading, last if gap is not None or before is None else before)
         if gap is not None:
             self.outbox.forgotten(gap)
@@ -301,9 +305,22 @@ class Partition:
                 await self._hold(commands)
         self._known = max(as_int(processes), 1)
 
-    def _gap(self, there: bool, last: bytes, run_id: str) -> str | None:
+    async def _has_moved(self) -> bool:
+        """Whether the slot has come from where it was with all that was in it.
+
+        A master that its replica has replaced says where the slot is, too: but then it is a
+        replica by now, and what it had not yet passed on is lost.
+        """
+        if not self._moved or self._endpoint is None:
+            return False
+        try:
+            role = await self._endpoint.ask("ROLE", timeout=self._settings.timeout)
+        except CannotConnect:
+            return False
+        return isinstance(role, list) and role[:1] == [b"master"]
+
+    def _gap(self, there: bool, last: bytes, run_id: str, *, moved: bool) -> str | None:
         """Why entries may be missing between what was read and what comes; None if none are."""
-        moved, self._moved = self._moved, False
         if self._inbox.last is None:
             return None
         if not there:
@@ -396,7 +413,7 @@ class Partition:
         self._break(error)
 
     def _wrong_place(self, error: str) -> None:
-        self._moved = error.startswith(("MOVED ", "ASK "))
+        self._moved = self._moved or error.startswith(("MOVED ", "ASK "))
         self._locator.distrust()
 
     def _break(self, reason: str) -> None:

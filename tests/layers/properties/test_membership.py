@@ -24,7 +24,7 @@ from tests.layers.broker import Broker, LoopbackLayer
 T = TypeVar("T")
 
 GROUPS = ["g", "h"]
-PROCESSES = 3
+PROCESSES = 2
 CHANNELS = 2
 
 processes = st.integers(0, PROCESSES - 1)
@@ -166,7 +166,7 @@ class MembershipMachine(RuleBasedStateMachine):
 
 def test_a_channel_gets_what_was_sent_between_its_coming_and_its_going() -> None:
     run_state_machine_as_test(
-        MembershipMachine, settings=settings(max_examples=120, stateful_step_count=30)
+        MembershipMachine, settings=settings(max_examples=150, stateful_step_count=30)
     )
 
 
@@ -203,6 +203,42 @@ async def test_further_members_of_a_process_cost_the_broker_nothing() -> None:
     broker.away = False
     await layer.group_send("g", {"type": "x"})
     assert await layer.receive(second) == {"type": "x"}
+    await layer.close()
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+async def test_a_member_that_comes_back_misses_what_was_sent_meanwhile(arrived: bool) -> None:
+    """Beside another member of its process, and whether or not its discard has been read."""
+    broker = Broker(held=True)
+    layer = LoopbackLayer(broker)
+    staying, going = await layer.new_channel(), await layer.new_channel()
+    await layer.group_add("g", staying)
+    broker.deliver_everything()
+    await layer.group_add("g", going)
+    await layer.group_discard("g", going)
+    if arrived:
+        broker.deliver_everything()
+    await layer.group_send("g", {"type": "meanwhile"})
+    await layer.group_add("g", going)
+    await layer.group_send("g", {"type": "after"})
+    broker.deliver_everything()
+    assert await layer.receive(going) == {"type": "after"}
+    assert [await layer.receive(staying) for _ in range(2)] == [
+        {"type": "meanwhile"},
+        {"type": "after"},
+    ]
+    await layer.close()
+
+
+async def test_a_channel_that_was_closed_may_join_again() -> None:
+    broker = Broker()
+    layer = LoopbackLayer(broker)
+    channel = await layer.new_channel()
+    await layer.close_channel(channel)
+    await layer.group_add("g", channel)
+    await layer.group_send("g", {"type": "x"})
+    async with asyncio.timeout(2):
+        assert await layer.receive(channel) == {"type": "x"}
     await layer.close()
 
 

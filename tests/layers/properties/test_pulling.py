@@ -23,8 +23,13 @@ PROCESSES = 3
 def moments_are_short() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pulling, "LEFT_SECONDS", 0.002)
-        patch.setattr(pulling, "AUDIT_SECONDS", 0.02)
+        patch.setattr(pulling, "AUDIT_SECONDS", 600)
         yield
+
+
+@pytest.fixture
+def audits_are_frequent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pulling, "AUDIT_SECONDS", 0.005)
 
 
 def open_layer(broker: Broker) -> LoopbackLayer:
@@ -144,15 +149,27 @@ async def test_what_a_cancelled_reader_left_goes_back_to_its_place(when: str) ->
     await other.close()
 
 
+@pytest.mark.usefixtures("audits_are_frequent")
 async def test_messages_that_nobody_told_of_are_found() -> None:
     """Whoever was told first died: all readers look now and then, for as long as they wait."""
     broker = Broker()
     layer, sender = open_layer(broker), open_layer(broker)
     await layer.new_channel()
+    transport = layer._transport
+    assert isinstance(transport, LoopbackTransport)
+    pull, looks = transport.pull, [0]
+
+    async def counted_pull(channel: str, count: int) -> list[Pulled]:
+        looks[0] += 1
+        found = await pull(channel, count)
+        broker.waiting[channel].clear()
+        return found
+
+    transport.pull = counted_pull  # type: ignore[method-assign]  # nobody is ever told
     for number in range(3):
+        looks[0] = 0
         reader = asyncio.create_task(layer.receive("jobs"))
-        await until(lambda: bool(broker.waiting["jobs"]))
-        broker.waiting["jobs"].clear()
+        await until(lambda: looks[0] > 3)
         await sender.send("jobs", {"number": number})
         async with asyncio.timeout(5):
             assert (await reader)["number"] == number
@@ -160,6 +177,46 @@ async def test_messages_that_nobody_told_of_are_found() -> None:
     await sender.close()
 
 
+async def test_one_audit_is_planned_at_a_time() -> None:
+    broker = Broker()
+    layer = open_layer(broker)
+    reader = asyncio.create_task(layer.receive("jobs"))
+    await until(lambda: layer._puller._audit is not None)
+    planned = layer._puller._audit
+    layer._router.connected(again=True)
+    assert planned is not None
+    assert planned.cancelled()
+    assert layer._puller._audit is not None
+    await layer.close()
+    with pytest.raises(LayerClosed):
+        await reader
+
+
+async def test_being_told_during_a_pull_leads_to_another() -> None:
+    broker = Broker()
+    layer = open_layer(broker)
+    await layer.new_channel()
+    transport = layer._transport
+    assert isinstance(transport, LoopbackTransport)
+    pull, pulls = transport.pull, 0
+
+    async def pull_too_early(channel: str, count: int) -> list[Pulled]:
+        nonlocal pulls
+        pulls += 1
+        found = await pull(channel, count)
+        if pulls == 1:
+            broker.waiting[channel].clear()
+            await layer.send(channel, {"number": 0})
+            layer._router.wanted(channel)
+        return found
+
+    transport.pull = pull_too_early  # type: ignore[method-assign]  # a message comes behind it
+    async with asyncio.timeout(5):
+        assert (await layer.receive("jobs"))["number"] == 0
+    await layer.close()
+
+
+@pytest.mark.usefixtures("audits_are_frequent")
 async def test_audits_end_when_nobody_waits_and_when_the_layer_is_closed() -> None:
     broker = Broker()
     layer = open_layer(broker)

@@ -110,6 +110,7 @@ async def test_a_flush_has_been_done_everywhere_when_it_returns() -> None:
     await layers[0].flush()
     for layer, channel in zip(layers, channels, strict=True):
         assert (layer.stats()["groups"], layer.stats()["waiting"]) == (0, 0)
+        assert layer._membership.joined == set()
         await layers[0].group_send("g", {"type": "to nobody"})
         await layers[1].send(channel, {"type": "after"})
         assert await layer.receive(channel) == {"type": "after"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import secrets
 from collections import Counter
@@ -13,7 +14,7 @@ from typing import Any
 from redis.crc import key_slot
 
 from channel_layers.redis import RedisStreamsChannelLayer
-from tests.layers.redis.flows import Reading, Sending
+from tests.layers.redis.flows import Message, Reading, Sending
 
 __all__ = ["BIG", "Flows", "channel_in", "is_part_of", "layers", "name_in", "require_same", "slot_of"]
 
@@ -100,11 +101,16 @@ class Flows:
             await enter(Reading(receiver, name)) for name in (channel, of_log, self.plain)
         ]
         send, group_send = self.sender.send, self.sender.group_send
+
+        async def give(message: Message) -> None:
+            await send(self.plain, message)
+            await asyncio.sleep(0.002)  # one reader is slower than one sender
+
         ways = partial(send, channel), partial(group_send, self.group)
         self.sendings = [
             await enter(Sending(*ways)),
             await enter(Sending(partial(group_send, self.log))),
-            await enter(Sending(partial(send, self.plain))),
+            await enter(Sending(give)),
         ]
         await self.more(20)
         return self
@@ -137,3 +143,10 @@ class Flows:
         found = await self.receiver.history(self.log, since=self.start)
         assert found.recovered
         require_same([message["n"] for message in found.messages], sent.accepted, "history")
+
+    def require_none_twice(self) -> None:
+        """Assert that nothing came twice, in another order, or from nowhere."""
+        for reading, sending in zip(self.readings, self.sendings, strict=True):
+            sent = sorted(sending.accepted + sending.refused)
+            if not is_part_of(reading.numbers, sent):
+                require_same(reading.numbers, sent, reading.channel)
