@@ -8,8 +8,9 @@ exactly what was sent to its group between its coming and its going, whoever dec
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine
 
 from channel_layers.exceptions import LayerError
@@ -17,6 +18,8 @@ from channel_layers.hub import Hub
 from channel_layers.transport import Transport
 
 __all__ = ["Membership"]
+
+logger = logging.getLogger("channel_layers")
 
 Pair = tuple[str, str]
 """Group and channel."""
@@ -52,6 +55,8 @@ class Membership:
         self._discarding: dict[Pair, set[str]] = {}
         """Own discards that are under way, by their tokens."""
         self._emptied: list[str] = []
+        self._plain: OrderedDict[Pair, tuple[float, int]] = OrderedDict()
+        """Memberships of plain channels that this process gave: when each lapses, capacity."""
 
     # What this process wants
 
@@ -147,6 +152,7 @@ class Membership:
     def flushed(self) -> None:
         """The broker has forgotten all groups (locked)."""
         self.joined.clear()
+        self._plain.clear()
         self._adding.clear()
         self._discarding.clear()
 
@@ -154,6 +160,32 @@ class Membership:
         self._adding[group, channel] -= 1
         if self._adding[group, channel] <= 0:
             del self._adding[group, channel]
+
+    # Plain channels, which no process stands for
+
+    async def add_plain(
+        self, group: str, channel: str, seconds: float, capacity: int, now: float
+    ) -> None:
+        """Make a plain channel a member, and remember it, should the broker forget it."""
+        await self._transport.add_plain(group, channel, seconds, capacity)
+        self._plain.pop((group, channel), None)
+        self._plain[group, channel] = (now + seconds, capacity)
+        while next(iter(self._plain.values()))[0] <= now:
+            self._plain.popitem(last=False)
+
+    async def discard_plain(self, group: str, channel: str) -> None:
+        """End that."""
+        self._plain.pop((group, channel), None)
+        await self._transport.discard_plain(group, channel)
+
+    async def restore_plain(self, groups: Callable[[str], bool], now: float) -> None:
+        """The broker may have forgotten them: add them again, for as long as they had left."""
+        for (group, channel), (lapses_at, capacity) in tuple(self._plain.items()):
+            if lapses_at > now and groups(group):
+                try:
+                    await self._transport.add_plain(group, channel, lapses_at - now, capacity)
+                except LayerError as error:
+                    logger.warning("%r may not be in group %r any more: %s", channel, group, error)
 
     # Leaving
 

@@ -16,6 +16,7 @@ from typing import Final
 from channel_layers.exceptions import LayerClosed, LayerError
 from channel_layers.hub import Hub
 from channel_layers.mailbox import Item, Mailbox
+from channel_layers.taken import Taken
 from channel_layers.transport import Pulled, Transport
 from channel_layers.wake import Waker
 
@@ -57,6 +58,7 @@ class Puller:
         clock: the hub's.
         opened: makes an item of what was pulled; None if it is garbage, and counted.
         spawn: runs a coroutine as a task that the layer owns.
+        taken: recognises what the broker offers a second time; None if it may do so.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Puller:
         clock: Callable[[], float],
         opened: Callable[[str, Pulled], PulledItem | None],
         spawn: Callable[[Coroutine[object, object, None]], None],
+        taken: Taken | None = None,
     ) -> None:
         self._transport = transport
         self._hub = hub
@@ -77,6 +80,7 @@ class Puller:
         self._clock = clock
         self._opened = opened
         self._spawn = spawn
+        self._taken = taken
         self._pulling: set[str] = set()
         self._again: set[str] = set()
         """Channels to look at again when the pull under way has ended."""
@@ -185,6 +189,8 @@ class Puller:
             return len(box.waiters) if box is not None else 0
 
     def _deliver(self, channel: str, pulled: list[Pulled]) -> None:
+        if self._taken is not None:
+            pulled = self._taken.only_new(channel, pulled, self._clock())
         if self._stopped:
             self._left.append((channel, pulled))
             return
@@ -209,6 +215,8 @@ class Puller:
             self._spawn(self._take_back(box.channel, [item.pulled for item in left]))
 
     async def _take_back(self, channel: str, pulled: list[Pulled]) -> None:
+        if self._taken is not None:
+            self._taken.given_back(channel, pulled)
         try:
             await self._transport.take_back(channel, pulled)
         except LayerError as error:

@@ -39,7 +39,7 @@ from channel_layers.signals import layer_connected, layer_disconnected, layer_ga
 from channel_layers.wake import Waker
 
 if TYPE_CHECKING:
-    from channel_layers.distributed import DistributedLayer
+    from channel_layers.brokered import BrokeredLayer
     from channel_layers.membership import Membership
     from channel_layers.pulling import Puller
     from channel_layers.questions import Questions
@@ -75,7 +75,7 @@ class Router:
 
     def __init__(
         self,
-        layer: DistributedLayer,
+        layer: BrokeredLayer,
         transport: Transport,
         hub: Hub,
         lock: threading.Lock,
@@ -237,7 +237,7 @@ class Router:
         except LayerError as error:
             logger.info("Messages wait for those of another partition: %s", error)
             await asyncio.sleep(FENCE_SECONDS)  # what failed at once must not be tried at once
-            self._fence_lost(partition)
+        self._fence_lost(partition)
 
     def _fence_lost(self, partition: int) -> None:
         if self._merger is not None:
@@ -346,13 +346,16 @@ class Router:
             return self._transport.partition_of(name) == partition
 
         self.gaps += 1
+        self._layer._taken.lost(self._clock())  # the same package
         with self._lock:
             self._membership.lost(concerned, self._clock())
             self._expected.clear()
             groups = tuple(filter(concerned, self._hub.groups))
+            workers = any(not box.process for box in self._hub.boxes.values())
+        self._spawn(self._membership.restore_plain(concerned, self._clock()))
         self._fence_lost(partition)
         logger.warning("Messages may have been lost: %s.", reason)
-        if groups:
+        if groups or workers:  # no groups means: whatever this process reads
             layer_gap.send_robust(
                 type(self._layer), layer=self._layer, groups=groups, reason=reason
             )

@@ -272,14 +272,24 @@ class RedisSentinel:
         """Kill the master, wait until a replica has taken over, and start it again as one."""
         old = self.master
         old.kill()
-        _wait(lambda: self._agree_on_another(old), "a new master")
+        self.wait_for_another(old)
         # Sentinels would see to that too, after ten seconds.
         old.start_again(replicaof=f"127.0.0.1 {self.master.port}")
         self._settle(old)
 
+    def demote(self, old: RedisServer) -> None:
+        """Make one that was the master a replica now, and wait until it is."""
+        host, port = "127.0.0.1", str(self.master.port)
+        _wait(lambda: _text(_client(old.port), "REPLICAOF", host, port) == "OK", "the old master")
+        self._settle(old)
+
+    def wait_for_another(self, old: RedisServer) -> None:
+        """Wait until a replica has taken over."""
+        _wait(lambda: self._agree_on_another(old), "a new master")
+
     def _settle(self, old: RedisServer) -> None:
         """Wait until all is over; else the next failover may leave two masters."""
-        _wait(lambda: self._agree_on_another(old), "a new master")
+        self.wait_for_another(old)
         _wait(self._replicas_are_in_step, "the replicas")
         for sentinel in self.sentinels:
             # They look at what they know every ten seconds only, but at what is new at once.

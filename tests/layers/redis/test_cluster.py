@@ -262,7 +262,16 @@ async def test_a_replica_takes_over(fault: str, replicated: RedisCluster) -> Non
             assert {flows.group, flows.log} <= told
             assert not {others.group, others.log} & told
             for layer in (sender, receiver):
-                assert layer.stats()["counters"]["gaps"] >= owners.count(master)
+                await until_gaps(layer, owners.count(master))
+
+
+async def until_gaps(layer: RedisStreamsChannelLayer, count: int) -> None:
+    """Wait until a layer has counted so many, of groups or not."""
+
+    async def counted() -> bool:
+        return layer.stats()["counters"]["gaps"] >= count
+
+    await until(counted, f"{count} gaps are counted")
 
 
 def take_over(replica: ClusterNode) -> None:

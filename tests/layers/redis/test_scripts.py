@@ -45,9 +45,12 @@ def test_a_process_that_registers_is_known_and_has_an_empty_inbox(space: Keyspac
 
 def test_a_beat_tells_whether_the_inbox_is_still_there(space: Keyspace) -> None:
     space.register("A", ttl=1000)
-    space.register("B")
+    assert 0 < space.all_keys()["p"] <= 1000
+    space.register("B", ttl=2000)
+    assert 1000 < space.all_keys()["p"] <= 2000
     assert space.beat("A") == [1, 2]
-    assert space.all_keys()["i:A"] > 1000
+    assert space.all_keys()["i:A"] > 2000
+    assert space.all_keys()["p"] > 2000
     space.redis.delete(space.keys.inbox("A"))
     assert space.beat("A") == [0, 0]
 
@@ -85,6 +88,21 @@ def test_what_a_dead_process_had_not_acknowledged_comes_back_in_order(space: Key
     assert "u:dead" not in space.all_keys()
     assert space.beat("A") == [1, 2]
     assert len(space.waits_in("jobs")) == 24, "once"
+
+
+def test_what_was_sent_first_comes_back_first_also_if_it_was_pulled_last(space: Keyspace) -> None:
+    for process in ("dead", "A"):
+        space.register(process)
+    for number in range(3):
+        space.put_old("jobs", b"%d" % number, age=1000 - number)
+    first, *_ = space.redis.lrange(space.keys.plain("jobs"), 0, 0)
+    space.redis.lpop(space.keys.plain("jobs"))
+    space.pull("jobs", "dead", 10, count=2, keep=True)
+    space.redis.lpush(space.keys.plain("jobs"), first)
+    space.pull("jobs", "dead", 11, keep=True)
+    space.silent_since("dead", 16_000)
+    space.beat("A")
+    assert space.waits_in("jobs") == [b"0", b"1", b"2"]
 
 
 def test_a_dead_process_that_lives_after_all_can_still_leave(space: Keyspace) -> None:
