@@ -237,7 +237,7 @@ class Router:
         except LayerError as error:
             logger.info("Messages wait for those of another partition: %s", error)
             await asyncio.sleep(FENCE_SECONDS)  # what failed at once must not be tried at once
-        self._fence_lost(partition)
+            self._fence_lost(partition)
 
     def _fence_lost(self, partition: int) -> None:
         if self._merger is not None:
