@@ -11,51 +11,32 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
 from channel_layers.backoff import Backoff
 from channel_layers.exceptions import LayerUnavailable
-from channel_layers.redis.answers import as_bytes, as_int, as_list
+from channel_layers.redis.answers import as_int, as_list
 from channel_layers.redis.endpoint import CannotConnect, Endpoint
 from channel_layers.redis.inbox import Entry, Inbox
 from channel_layers.redis.keys import Keys
 from channel_layers.redis.link import Link, Reply, Word, pack
 from channel_layers.redis.locating import Locator
 from channel_layers.redis.outbox import Outbox
-from channel_layers.redis.scripts import Script, all_scripts, script
+from channel_layers.redis.registration import Registration
+from channel_layers.redis.scripts import Script, script
+from channel_layers.redis.settings import Settings
 
-__all__ = ["Partition", "Progress", "Settings", "Watcher"]
+__all__ = ["Partition", "Progress", "Watcher"]
 
 logger = logging.getLogger("channel_layers")
 
 BEAT_SECONDS: Final = 2.0
-SILENT_MS: Final = 7_000
-"""A process not heard of for so long is not waited for."""
 DEAD_MS: Final = 15_000
 """A process not heard of for so long is dead: what it had not acknowledged goes to others."""
-GROUP_TTL_MS: Final = 900_000
 REFRESH_BEATS: Final = 150
 """Each so many beats the memberships are written again (5 minutes; they lapse after 15)."""
-HOLD_SECONDS: Final = 1.5
-"""After a server has lost its memory, sends wait so long at most for the others to register."""
-HOLD_STEP_SECONDS: Final = 0.02
 CONNECT_SHARE: Final = 0.8
 """Of ``send_timeout``: why there is no connection is known when those who wait for it give up."""
-SCRIPTS: Final = all_scripts()
-"""Read when this module is imported: no event loop waits for files."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What partitions need to know of the layer."""
-
-    process: str
-    expiry_ms: int
-    ttl_ms: int
-    """How long the inbox of a process that is silent is kept."""
-    timeout: float
-    """Seconds: ``send_timeout``."""
 
 
 class Watcher(Protocol):
@@ -127,15 +108,9 @@ class Partition:
         self._links: list[Link] = []
         self._broken: asyncio.Future[str] | None = None
         self._ready: asyncio.Future[None] | None = None
-        self._run_id = ""
+        self._registration = Registration(self.keys, settings, self._ask)
         if progress is not None:
-            self._inbox.last, self._run_id, self.outbox.number = progress
-        self._endpoint: Endpoint | None = None
-        """Where this process was registered last."""
-        self._moved = False
-        """A server has said since that the slot is on another one."""
-        self._known = 0
-        """How many processes there were."""
+            self._inbox.last, self._registration.run_id, self.outbox.number = progress
 
     async def start(self) -> None:
         """Connect, and wait until this process is registered.
@@ -195,7 +170,7 @@ class Partition:
         """Let go of everything: the event loop has been closed, or belongs to a parent."""
         for link in self._links:
             link.abandon(forked=forked)
-        return Progress(self._inbox.last, self._run_id, self.outbox.number)
+        return Progress(self._inbox.last, self._registration.run_id, self.outbox.number)
 
     def check(self) -> None:
         """Find out soon whether the server has forgotten this process."""
@@ -274,79 +249,24 @@ class Partition:
         return commands, reading
 
     async def _register(self, endpoint: Endpoint, commands: Link, reading: Link) -> None:
-        settings = self._settings
-        for known in SCRIPTS:
-            commands.execute(pack(("SCRIPT", "LOAD", known.source)), _ignore)
-        info = await self._ask(commands, "INFO", "server")
-        run_id = _run_id(info)
-        register = script("register")
-        before = self._inbox.last
-        inbox, base = self.keys.inbox(settings.process), self.keys.base
-        words = (inbox, base, settings.process, settings.ttl_ms, int(before is None))
-        answer = await self._ask(commands, "EVAL", register.source, 1, *words)
-        if isinstance(answer, Exception):
-            self._wrong_place(str(answer))
-            raise CannotConnect(f"{self._locator.label} refuses to register: {answer}")
-        there, newest, processes = as_list(answer)
-        last = as_bytes(newest)
-        moved = run_id != self._run_id and await self._has_moved()
-        gap = self._gap(bool(there), last, run_id, moved=moved)
-        self._run_id, self._endpoint, self._moved = run_id, endpoint, False
-        self._inbox.attach(reading, last if gap is not None or before is None else before)
-        if gap is not None:
-            self.outbox.forgotten(gap)
-            self._watcher.lost(self._index, gap)
-            self._rejoin(commands)
-        if before is not None:
-            # Not before its memberships: those that hold must not take it to be ready.
-            beat = (inbox, base, settings.process, settings.ttl_ms, DEAD_MS, settings.expiry_ms)
-            commands.execute(pack(("EVALSHA", script("beat").sha, 1, *beat)), _ignore)
-            if not there:
-                await self._hold(commands)
-        self._known = max(as_int(processes), 1)
-
-    async def _has_moved(self) -> bool:
-        """Whether the slot has come from where it was with all that was in it.
-
-        A master that its replica has replaced says where the slot is, too: but then it is a
-        replica by now, and what it had not yet passed on is lost.
-        """
-        if not self._moved or self._endpoint is None:
-            return False
+        read = self._inbox.last
+        registration = self._registration
         try:
-            role = await self._endpoint.ask("ROLE", timeout=self._settings.timeout)
+            found = await registration.register(endpoint, commands, read)
         except CannotConnect:
-            return False
-        return isinstance(role, list) and role[:1] == [b"master"]
-
-    def _gap(self, there: bool, last: bytes, run_id: str, *, moved: bool) -> str | None:
-        """Why entries may be missing between what was read and what comes; None if none are."""
-        if self._inbox.last is None:
-            return None
-        if not there:
-            return "the server has lost what it held"
-        if _order(last) < _order(self._inbox.last):
-            return "the server is behind the one before it"
-        if run_id != self._run_id and not moved:
-            return "another server has taken over, or it was restarted"
-        return None
-
-    def _rejoin(self, commands: Link) -> None:
-        join = script("join")
-        for group in self._watcher.joined(self._index):
-            words = (self.keys.group(group), self.keys.base, self._settings.process, GROUP_TTL_MS)
-            commands.execute(pack(("EVALSHA", join.sha, 1, *words)), _ignore)
-
-    async def _hold(self, commands: Link) -> None:
-        # Each process finds out by itself that the server was restarted. Who is first must not
-        # send into groups that the others have not joined again.
-        loop = asyncio.get_running_loop()
-        ends = loop.time() + min(HOLD_SECONDS, self._settings.timeout / 2)
-        while loop.time() < ends:
-            count = await self._ask(commands, "ZCARD", self.keys.processes)
-            if not isinstance(count, int) or count >= self._known:
-                return
-            await asyncio.sleep(HOLD_STEP_SECONDS)
+            self._locator.distrust()
+            raise
+        self._inbox.attach(reading, found.last if found.gap or read is None else read)
+        if found.gap is not None:
+            self.outbox.forgotten(found.gap)
+            self._watcher.lost(self._index, found.gap)
+            registration.rejoin(commands, self._watcher.joined(self._index))
+        if read is not None:
+            # Not before its memberships: those that hold must not take it to be ready.
+            beat = script("beat").sha
+            commands.execute(pack(("EVALSHA", beat, 1, *self._beat_words())), _ignore)
+            if not found.there:
+                await registration.hold(commands)
 
     async def _ask(self, link: Link, *words: Word) -> Reply:
         """One command outside the order of the others."""
@@ -375,27 +295,27 @@ class Partition:
                 beats += 1
                 self._beat()
                 if beats % REFRESH_BEATS == 0 and self._links:
-                    self._rejoin(self._links[0])
+                    self._registration.rejoin(self._links[0], self._watcher.joined(self._index))
         return broken.result()
 
     def _beat(self) -> None:
+        inbox, _, *words = self._beat_words()
+        confirmed = self._watcher.confirmed(self._index)
+        beat = self.run(script("beat"), str(inbox), *words, *confirmed)
+        beat.add_done_callback(self._after_beat)
+
+    def _beat_words(self) -> tuple[Word, ...]:
         settings = self._settings
-        self.run(
-            script("beat"),
-            self.keys.inbox(settings.process),
-            settings.process,
-            settings.ttl_ms,
-            DEAD_MS,
-            settings.expiry_ms,
-            *self._watcher.confirmed(self._index),
-        ).add_done_callback(self._after_beat)
+        process = settings.process
+        inbox, base = self.keys.inbox(process), self.keys.base
+        return (inbox, base, process, settings.ttl_ms, DEAD_MS, settings.expiry_ms)
 
     def _after_beat(self, future: asyncio.Future[Reply]) -> None:
         if future.cancelled() or future.exception() is not None:
             return
         there, processes = map(as_int, as_list(future.result()))
         if there:
-            self._known = max(processes, 1)
+            self._registration.known = max(processes, 1)
         else:
             self._break("the server has lost what it held")
 
@@ -413,7 +333,7 @@ class Partition:
         self._break(error)
 
     def _wrong_place(self, error: str) -> None:
-        self._moved = self._moved or error.startswith(("MOVED ", "ASK "))
+        self._registration.heard(error)
         self._locator.distrust()
 
     def _break(self, reason: str) -> None:
@@ -436,17 +356,6 @@ class Partition:
             if self._ready is not None and not self._ready.done():
                 self._ready.set_exception(LayerUnavailable(f"{error}"))
                 self._ready.exception()  # whoever waits raises it; perhaps nobody does any more
-
-
-def _order(entry_id: bytes) -> tuple[int, int]:
-    milliseconds, _, number = entry_id.partition(b"-")
-    return int(milliseconds), int(number)
-
-
-def _run_id(info: Reply) -> str:
-    """The server's own id, new with each start; empty where it may not be read."""
-    text = info.decode("utf-8", "replace") if isinstance(info, bytes) else ""
-    return next((line[7:].strip() for line in text.splitlines() if line.startswith("run_id:")), "")
 
 
 def _ignore(_reply: Reply) -> None:

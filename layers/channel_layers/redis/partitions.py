@@ -12,7 +12,8 @@ from channel_layers.exceptions import LayerClosed
 from channel_layers.redis.hosts import PartitionPlan
 from channel_layers.redis.inbox import Entry
 from channel_layers.redis.link import Reply
-from channel_layers.redis.partition import Partition, Progress, Settings
+from channel_layers.redis.partition import Partition, Progress
+from channel_layers.redis.settings import Settings
 from channel_layers.transport import Arrivals, Transport
 
 __all__ = ["Partitions"]

@@ -7,9 +7,9 @@ import time
 from typing import Final
 
 from channel_layers.redis.answers import as_bytes, as_int, as_list, as_texts
-from channel_layers.redis.partition import GROUP_TTL_MS
 from channel_layers.redis.partitions import Partitions
 from channel_layers.redis.scripts import script
+from channel_layers.redis.settings import GROUP_TTL_MS
 from channel_layers.transport import Pulled
 
 __all__ = ["PlainChannels"]

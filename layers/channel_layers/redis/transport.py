@@ -10,9 +10,10 @@ from channel_layers.codec import Position
 from channel_layers.history import Entry as LogEntry
 from channel_layers.history import Limits
 from channel_layers.redis.answers import as_bytes, as_int, as_list, as_text, as_texts
-from channel_layers.redis.partition import GROUP_TTL_MS, SILENT_MS, Partition
+from channel_layers.redis.partition import Partition
 from channel_layers.redis.plain import NUMBER_TTL_MS, PlainChannels
 from channel_layers.redis.scripts import script
+from channel_layers.redis.settings import GROUP_TTL_MS, SILENT_MS
 from channel_layers.transport import Log, Outcome
 
 __all__ = ["RedisTransport"]

@@ -262,11 +262,17 @@ class RedisSentinel:
     ) -> None:
         self._stack.close()
 
-    def failover(self) -> None:
-        """Let a replica take over, and wait until it has."""
+    def failover(self, *, settle: bool = True) -> None:
+        """Let a replica take over, and wait until it has.
+
+        Args:
+            settle: whether to wait until another failover is possible, which takes ten seconds.
+        """
         old = self.master
         _wait(self._asked_to_fail_over, "a replica that can take over")
-        self._settle(old)
+        self.wait_for_another(old)
+        if settle:
+            self._settle(old)
 
     def kill_master(self) -> None:
         """Kill the master, wait until a replica has taken over, and start it again as one."""
@@ -275,12 +281,6 @@ class RedisSentinel:
         self.wait_for_another(old)
         # Sentinels would see to that too, after ten seconds.
         old.start_again(replicaof=f"127.0.0.1 {self.master.port}")
-        self._settle(old)
-
-    def demote(self, old: RedisServer) -> None:
-        """Make one that was the master a replica now, and wait until it is."""
-        host, port = "127.0.0.1", str(self.master.port)
-        _wait(lambda: _text(_client(old.port), "REPLICAOF", host, port) == "OK", "the old master")
         self._settle(old)
 
     def wait_for_another(self, old: RedisServer) -> None:

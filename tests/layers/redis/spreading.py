@@ -6,9 +6,8 @@ import asyncio
 import itertools
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 from typing import Any
 
 from redis.crc import key_slot
@@ -16,7 +15,18 @@ from redis.crc import key_slot
 from channel_layers.redis import RedisStreamsChannelLayer
 from tests.layers.redis.flows import Message, Reading, Sending
 
-__all__ = ["BIG", "Flows", "channel_in", "is_part_of", "layers", "name_in", "require_same", "slot_of"]
+__all__ = [
+    "BIG",
+    "Flows",
+    "channel_in",
+    "is_part_of",
+    "layers",
+    "name_in",
+    "require_same",
+    "slot_of",
+]
+
+Send = Callable[[str, Message], Awaitable[None]]
 
 BIG: dict[str, Any] = {"capacity": 1_000_000}
 
@@ -102,15 +112,18 @@ class Flows:
         ]
         send, group_send = self.sender.send, self.sender.group_send
 
-        async def give(message: Message) -> None:
-            await send(self.plain, message)
-            await asyncio.sleep(0.002)  # one reader is slower than one sender
+        def slowly(send: Send, name: str) -> Callable[[Message], Awaitable[None]]:
+            async def sent(message: Message) -> None:
+                await send(name, message)
+                await asyncio.sleep(0.002)  # else there are more than a slow machine can read
 
-        ways = partial(send, channel), partial(group_send, self.group)
+            return sent
+
+        ways = slowly(send, channel), slowly(group_send, self.group)
         self.sendings = [
             await enter(Sending(*ways)),
-            await enter(Sending(partial(group_send, self.log))),
-            await enter(Sending(give)),
+            await enter(Sending(slowly(group_send, self.log))),
+            await enter(Sending(slowly(send, self.plain))),
         ]
         await self.more(20)
         return self
@@ -119,10 +132,11 @@ class Flows:
         await self._stack.aclose()
 
     async def more(self, count: int) -> None:
-        """Wait until so many more of each kind were sent and have come."""
+        """Wait until so many more of each kind were sent, and until what is sent then comes."""
         for reading, sending in zip(self.readings, self.sendings, strict=True):
             await sending.more(count)
-            await reading.until_came(sending.accepted[-1])
+            last = sending.accepted[-1]
+            await reading.until(lambda n, last=last: max(n, default=-1) >= last, f"{last} or later")
 
     async def stop(self) -> None:
         """Stop sending and wait until the last ones have come."""

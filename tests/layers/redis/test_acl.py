@@ -27,7 +27,7 @@ LAYER = {
     *("xread", "xtrim", "xadd", "zrem", "zcard", "hdel"),
 }
 """What the layer sends beside its scripts."""
-CONNECTION = {"select", "client|setname", "client|setinfo", "cluster|slots"}
+CONNECTION = {"select", "client|setname", "client|setinfo", "cluster|slots", "role"}
 """What makes a connection, for those who have a database, a name, a cluster."""
 
 
@@ -138,7 +138,7 @@ async def test_a_user_with_these_rights_can_do_everything(
         await other.close()
     assert await ask(server.port, "ACL", "LOG") == []
     sent = {command.partition("|")[0] for command in LAYER | CONNECTION}
-    assert sent - await used(server.port) == {"cluster"}
+    assert sent - await used(server.port) == {"cluster", "role"}
 
 
 async def test_in_a_cluster_too(cluster: RedisCluster, prefix: str, open_layer: OpenLayer) -> None:

@@ -241,9 +241,10 @@ async def test_a_replica_takes_over(fault: str, replicated: RedisCluster) -> Non
         owners = await owners_of(replicated, sender)
         far = next(p for p in range(PARTITIONS) if owners[p] is not master)
         with Gaps() as gaps:
-            async with Flows(sender, receiver, partition) as flows, Flows(
-                sender, receiver, far
-            ) as others:
+            async with (
+                Flows(sender, receiver, partition) as flows,
+                Flows(sender, receiver, far) as others,
+            ):
                 if fault == "kill":
                     await asyncio.to_thread(master.kill)
                 else:

@@ -30,7 +30,7 @@ KINDS: dict[str, Callable[[Keys, str], str]] = {
 def test_all_keys_of_a_partition_lie_in_one_slot(tag: str, name: str) -> None:
     keys = Keys(tag)
     slot = key_slot(tag.encode())
-    made = [kind(keys, name) for kind in KINDS.values()] + [keys.processes]
+    made = [kind(keys, name) for kind in KINDS.values()] + [keys.processes, keys.never]
     assert {key_slot(key.encode()) for key in made} == {slot}
     assert all(key.startswith(keys.base) for key in made)
 
@@ -67,4 +67,4 @@ def test_flush_removes_what_is_said_and_spares_who_lives(tag: str, name: str, ki
 def test_the_table_of_keys_is_whole() -> None:
     """Each letter that a script or the code writes stands in the module's text."""
     table = set(re.findall(r"^``(\w)(?::<\w+>)?``", module.__doc__ or "", re.MULTILINE))
-    assert table == set("ipnsgmhockwu")
+    assert table == set("ipnsgmhockwux")

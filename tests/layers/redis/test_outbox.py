@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from random import Random
 from typing import TypeVar, cast
 
 import pytest
+from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 
 from channel_layers.exceptions import LayerUnavailable
@@ -142,25 +145,47 @@ async def test_what_is_given_before_there_is_a_connection_goes_first(
 
 @pytest.mark.parametrize("seed", range(4))
 async def test_numbered_commands_run_once_and_in_order_over_broken_connections(
-    seed: int, proxy: Proxy, admin: Redis, prefix: str
+    seed: int, server: RedisServer, proxy: Proxy, admin: Redis, prefix: str
 ) -> None:
     rig = Rig(proxy.port)
     jobs = Channel(rig.outbox, admin, prefix)
+    key = jobs.keys.plain("jobs")
     for known in all_scripts():
         await admin.script_load(known.source.decode())
     rig.keep_connected()
     random = Random(seed)
     futures: list[asyncio.Future[Reply]] = []
-    for _ in range(12):
-        batch = range(len(futures), len(futures) + random.randint(1, 150))
-        futures += map(jobs.push, batch)
-        await soon(asyncio.wait([futures[random.choice(batch)]]))
-        await asyncio.to_thread(proxy.cut)
+    with BlockingRedis.from_url(server.address) as client:
+        for _ in range(12):
+            batch = range(len(futures), len(futures) + random.randint(1, 150))
+            await soon(rig.outbox.command("PING"))  # connected again
+            futures += map(jobs.push, batch)
+            if random.random() < 0.5:
+                await soon(asyncio.wait([futures[random.choice(batch)]]))
+                await asyncio.to_thread(proxy.cut)
+            else:
+                await asyncio.sleep(0)  # they are written, and the loop reads no answers
+                await asyncio.sleep(0)
+                cut_when_carried_out(client, key, random.choice(batch) + 1, proxy)
     assert await all_of(futures) == [[1, 0]] * len(futures)
     assert await jobs.numbers() == list(range(len(futures)))
-    assert rig.links > 5
-    assert rig.outbox.retried > 0
+    assert rig.links > 10
+    assert rig.outbox.retried > 10
     await rig.close()
+
+
+def cut_when_carried_out(client: BlockingRedis, key: str, count: int, proxy: Proxy) -> None:
+    """Cut when the server has done so many commands, while the event loop stands still."""
+
+    def wait_and_cut() -> None:
+        ends = time.monotonic() + PATIENCE
+        while client.llen(key) < count and time.monotonic() < ends:
+            pass
+        proxy.cut()
+
+    thread = threading.Thread(target=wait_and_cut)
+    thread.start()
+    thread.join()
 
 
 async def test_scripts_that_the_server_has_forgotten_are_sent_in_full(
