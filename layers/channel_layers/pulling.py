@@ -190,7 +190,7 @@ class Puller:
 
     def _deliver(self, channel: str, pulled: list[Pulled]) -> None:
         if self._taken is not None:
-            pulled = self._taken.only_new(channel, pulled, self._clock())
+            pulled = self._taken.only_new(channel, pulled)
         if self._stopped:
             self._left.append((channel, pulled))
             return

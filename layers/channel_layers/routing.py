@@ -346,7 +346,6 @@ class Router:
             return self._transport.partition_of(name) == partition
 
         self.gaps += 1
-        self._layer._taken.lost(self._clock())  # the same package
         with self._lock:
             self._membership.lost(concerned, self._clock())
             self._expected.clear()

@@ -239,6 +239,19 @@ async def test_a_member_that_comes_back_misses_what_was_sent_meanwhile(arrived: 
     await layer.close()
 
 
+async def test_a_discard_that_was_for_nothing_does_not_undo_a_later_addition() -> None:
+    broker = Broker(held=True)
+    layer = LoopbackLayer(broker)
+    staying, coming = await layer.new_channel(), await layer.new_channel()
+    await layer.group_add("g", staying)
+    broker.deliver_everything()
+    await layer.group_discard("g", coming)
+    await layer.group_add("g", coming)
+    broker.deliver_everything()
+    assert layer._hub.members("g", 0) == [staying, coming]
+    await layer.close()
+
+
 async def test_a_channel_that_was_closed_may_join_again() -> None:
     broker = Broker()
     layer = LoopbackLayer(broker)
