@@ -64,7 +64,12 @@ class BrokeredLayer(ChannelLayer):
         self.mode = transport.mode
         self._router = Router(self, transport, self._hub, self._lock, self._waker, self._seal)
         self._membership = Membership(
-            transport, self._hub, self._lock, spawn=self._spawn, call=self._on_home
+            transport,
+            self._hub,
+            self._lock,
+            spawn=self._spawn,
+            call=self._on_home,
+            held_back=self._router.holds_back,
         )
         self._acknowledgements = Acknowledgements(
             done=self._dealt_with, failed=self._not_dealt_with

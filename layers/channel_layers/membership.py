@@ -8,10 +8,12 @@ exactly what was sent to its group between its coming and its going, whoever dec
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine
+from typing import Final
 
 from channel_layers.exceptions import LayerError
 from channel_layers.hub import Hub
@@ -20,6 +22,10 @@ from channel_layers.transport import Transport
 __all__ = ["Membership"]
 
 logger = logging.getLogger("channel_layers")
+
+LEFT: Final = 64
+"""Groups that a channel is known to have left; only what is still under way matters."""
+HELD_SECONDS: Final = 0.05
 
 Pair = tuple[str, str]
 """Group and channel."""
@@ -32,6 +38,8 @@ class Membership:
         hub, lock: of the layer.
         spawn: runs a coroutine as a task that the layer owns.
         call: calls a function on the home loop, from any thread.
+        held_back: whether entries have been read and not yet been looked at: an addition may
+            be among them.
     """
 
     def __init__(
@@ -42,6 +50,7 @@ class Membership:
         *,
         spawn: Callable[[Coroutine[object, object, None]], None],
         call: Callable[[Callable[[], object]], None],
+        held_back: Callable[[], bool] = lambda: False,
     ) -> None:
         self.joined: set[str] = set()
         """Groups in which the broker knows this process."""
@@ -50,6 +59,7 @@ class Membership:
         self._lock = lock
         self._spawn = spawn
         self._call = call
+        self._held_back = held_back
         self._adding: Counter[Pair] = Counter()
         """Own additions that are under way."""
         self._discarding: dict[Pair, set[str]] = {}
@@ -133,7 +143,7 @@ class Membership:
                 del self._discarding[group, channel]
         box = self._hub.boxes.get(channel)
         if box is not None and box.groups is not None and group in box.groups:
-            if box.left is None:
+            if box.left is None or len(box.left) >= LEFT:
                 box.left = set()
             box.left.add(group)
             self._hub.discard(group, channel)
@@ -206,6 +216,10 @@ class Membership:
             self._spawn(self._leave(group))
 
     async def _leave(self, group: str) -> None:
+        if self._held_back():
+            loop = asyncio.get_running_loop()
+            loop.call_later(HELD_SECONDS, lambda: self._spawn(self._leave(group)))
+            return
         if group in self.joined:
             return  # an addition has come since
         try:

@@ -187,6 +187,10 @@ class Router:
                 )
             )
 
+    def holds_back(self) -> bool:
+        """Whether something has been read that waits for something else."""
+        return self._merger is not None and self._merger.held_back > 0
+
     def fence_read(self, partition: int, token: str) -> None:
         """See :class:`~channel_layers.transport.Arrivals`."""
         if self._merger is not None and token.isdecimal():

@@ -14,8 +14,6 @@ from channel_layers.transport import Pulled
 
 __all__ = ["PlainChannels"]
 
-NUMBER_TTL_MS: Final = 60_000
-"""How long the number of a producer's last command is remembered; longer than it is retried."""
 RETURN_SECONDS: Final = 50.0
 """How long to go on trying to put back or to acknowledge a message; less than that."""
 
@@ -46,7 +44,7 @@ class PlainChannels(Partitions):
             self._expiry_ms,
             self._process,
             0,
-            NUMBER_TTL_MS,
+            self._settings.number_ttl_ms,
             numbered=5,
             once=True,
         )
@@ -95,7 +93,7 @@ class PlainChannels(Partitions):
             channel,
             self._process,
             0,
-            NUMBER_TTL_MS,
+            self._settings.number_ttl_ms,
             self._process,
             self._expiry_ms,
             *pairs,

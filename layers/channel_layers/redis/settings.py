@@ -23,3 +23,8 @@ class Settings:
     """How long the inbox of a process that is silent is kept."""
     timeout: float
     """Seconds: ``send_timeout``."""
+
+    @property
+    def number_ttl_ms(self) -> int:
+        """How long the number of a producer's last command is kept: longer than it is retried."""
+        return int(max(60.0, 2 * self.timeout) * 1000)

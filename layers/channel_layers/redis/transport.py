@@ -11,7 +11,7 @@ from channel_layers.history import Entry as LogEntry
 from channel_layers.history import Limits
 from channel_layers.redis.answers import as_bytes, as_int, as_list, as_text, as_texts
 from channel_layers.redis.partition import Partition
-from channel_layers.redis.plain import NUMBER_TTL_MS, PlainChannels
+from channel_layers.redis.plain import PlainChannels
 from channel_layers.redis.scripts import script
 from channel_layers.redis.settings import GROUP_TTL_MS, SILENT_MS
 from channel_layers.transport import Log, Outcome
@@ -60,7 +60,7 @@ class RedisTransport(PlainChannels):
             int(self.partitions > 1),
             self._process,
             0,
-            NUMBER_TTL_MS,
+            self._settings.number_ttl_ms,
             limits.size if limits else 0,
             self._kept_ms(limits) if limits else 0,
             secrets.token_urlsafe(6) if limits else "",

@@ -141,8 +141,9 @@ class MembershipMachine(RuleBasedStateMachine):
     def discard(self, group: str, by: int, who: tuple[int, int]) -> None:
         channel = self.channels[who]
         self.run(self.layers[by].group_discard(group, channel.name))
-        channel.groups.discard(group)
-        channel.has_left.add(group)
+        if group in channel.groups:
+            channel.groups.discard(group)
+            channel.has_left.add(group)
         if by != who[0]:
             self.foreign_discards.add((group, who))
 

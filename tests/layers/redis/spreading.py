@@ -8,6 +8,7 @@ import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 from redis.crc import key_slot
@@ -33,11 +34,11 @@ BIG: dict[str, Any] = {"capacity": 1_000_000}
 
 @asynccontextmanager
 async def layers(
-    count: int, config: dict[str, Any], **more: Any
+    count: int, config: dict[str, Any], **more: object
 ) -> AsyncIterator[list[RedisStreamsChannelLayer]]:
     """Layers with a prefix of their own, closed at the end."""
     async with AsyncExitStack() as stack:
-        options = {**BIG, "prefix": f"t{secrets.token_hex(4)}", **config, **more}
+        options: dict[str, Any] = {**BIG, "prefix": f"t{secrets.token_hex(4)}", **config, **more}
         made = []
         for _ in range(count):
             layer = RedisStreamsChannelLayer(**options)
@@ -68,6 +69,11 @@ def is_part_of(found: Sequence[int], sent: Sequence[int]) -> bool:
     """Whether nothing came twice, in another order, or from nowhere."""
     rest = iter(sent)
     return all(number in rest for number in found)
+
+
+def has_come(number: int, found: Sequence[int]) -> bool:
+    """Whether a number or a later one is among those found."""
+    return max(found, default=-1) >= number
 
 
 def require_same(found: Sequence[int], sent: Sequence[int], what: str) -> None:
@@ -135,8 +141,7 @@ class Flows:
         """Wait until so many more of each kind were sent, and until what is sent then comes."""
         for reading, sending in zip(self.readings, self.sendings, strict=True):
             await sending.more(count)
-            last = sending.accepted[-1]
-            await reading.until(lambda n, last=last: max(n, default=-1) >= last, f"{last} or later")
+            await reading.until(partial(has_come, sending.accepted[-1]), "later ones came")
 
     async def stop(self) -> None:
         """Stop sending and wait until the last ones have come."""

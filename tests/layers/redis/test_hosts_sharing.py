@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
@@ -40,13 +40,15 @@ def servers() -> Iterator[list[RedisServer]]:
 
 
 @pytest.fixture
-async def last(servers: list[RedisServer]) -> AsyncIterator[Proxy]:
+def last(servers: list[RedisServer]) -> Iterator[Proxy]:
     """A way to the last server."""
     with Proxy("127.0.0.1", servers[-1].port) as proxy:
         yield proxy
 
 
-def config_of(servers: list[RedisServer], last: Proxy | None = None, **more: Any) -> dict[str, Any]:
+def config_of(
+    servers: list[RedisServer], last: Proxy | None = None, **more: object
+) -> dict[str, Any]:
     """The options of a layer; ``last`` is how it gets to the last server."""
     hosts = [server.address for server in servers]
     if last is not None:
@@ -110,9 +112,9 @@ async def test_each_sender_keeps_its_order_over_all_hosts_and_groups_have_one(
             for sender in range(SENDERS):
                 numbers = [message["n"] for message in found if message["sender"] == sender]
                 require_same(numbers, list(range(EACH)), f"sender {sender}")
-        for group in range(HOSTS):
+        for way in range(HOSTS):
             mine, theirs = (
-                [message for message in found if message.get("group") == group]
+                [message for message in found if message.get("group") == way]
                 for found in (received, others)
             )
             assert mine == theirs

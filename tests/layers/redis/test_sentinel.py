@@ -33,7 +33,7 @@ def failing() -> Iterator[RedisSentinel]:
         yield started
 
 
-def config_of(group: RedisSentinel, **more: Any) -> dict[str, Any]:
+def config_of(group: RedisSentinel, **more: object) -> dict[str, Any]:
     """The options of a layer that knows all Sentinels."""
     found = {"sentinels": group.addresses, "master_name": group.name}
     return {**found, "history": HISTORY, "send_timeout": 10, **more}
@@ -90,7 +90,7 @@ async def test_a_replica_takes_over(
 async def cut(server: RedisServer) -> None:
     """Break the connections of all clients."""
     async with Redis.from_url(server.address) as client:
-        await client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        await client.client_kill_filter(_type="normal", skipme=True)
 
 
 async def scripts_run(server: RedisServer) -> int:
@@ -138,15 +138,17 @@ async def test_a_reader_waits_until_sentinels_are_there(group: RedisSentinel) ->
     for sentinel in group.sentinels:
         sentinel.signal(signal.SIGSTOP)
     try:
-        async with layers(1, config_of(group, send_timeout=0.5)) as (layer,):
-            async with Reading(layer, "tasks") as reading:
-                with pytest.raises(LayerUnavailable, match="Sentinels at 127.0.0.1"):
-                    await layer.send("tasks", numbered(0))
-                reading.require_alive()
-                for sentinel in group.sentinels:
-                    sentinel.signal(signal.SIGCONT)
-                await layer.send("tasks", numbered(1))
-                await reading.until_came(1)
+        async with (
+            layers(1, config_of(group, send_timeout=0.5)) as (layer,),
+            Reading(layer, "tasks") as reading,
+        ):
+            with pytest.raises(LayerUnavailable, match="Sentinels at 127.0.0.1"):
+                await layer.send("tasks", numbered(0))
+            reading.require_alive()
+            for sentinel in group.sentinels:
+                sentinel.signal(signal.SIGCONT)
+            await layer.send("tasks", numbered(1))
+            await reading.until_came(1)
     finally:
         for sentinel in group.sentinels:
             sentinel.signal(signal.SIGCONT)
