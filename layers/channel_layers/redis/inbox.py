@@ -15,7 +15,7 @@ from typing import Final, cast
 from channel_layers.redis.answers import as_int, as_list
 from channel_layers.redis.link import Link, Reply, pack
 
-__all__ = ["Entry", "Inbox"]
+__all__ = ["Entry", "Inbox", "order_of"]
 
 BLOCK_MS: Final = 5000
 COUNT: Final = 250
@@ -59,6 +59,7 @@ class Inbox:
         self._loop = asyncio.get_running_loop()
         self._link: Link | None = None
         self._entries: list[tuple[bytes, Entry]] = []
+        self._milestone: tuple[tuple[int, int], Callable[[], None]] | None = None
         self._count = COUNT
         self._untrimmed = 0
         self._untrimmed_bytes = 0
@@ -70,6 +71,11 @@ class Inbox:
         self.answered_at = self._loop.time()
         self._entries = []
         self._read()
+
+    def when_read(self, entry_id: bytes, then: Callable[[], None]) -> None:
+        """Call a function as soon as all up to an entry has been handed on, perhaps at once."""
+        self._milestone = (order_of(entry_id), then)
+        self._pass_milestone()
 
     def detach(self) -> None:
         """The connection is gone."""
@@ -126,12 +132,26 @@ class Inbox:
                 self._arrived(fields, age_ms / 1000 if age_ms > 0 else 0.0)
             except Exception:  # whatever one entry holds, the others are delivered
                 logger.exception("Dropped an entry of %s.", self._key)
+        self._pass_milestone()
         # Not at once: the readers of these messages go first.
         self._loop.call_soon(self._read_on, link)
+
+    def _pass_milestone(self) -> None:
+        if self._milestone is not None and self.last is not None:
+            goal, then = self._milestone
+            if order_of(self.last) >= goal:
+                self._milestone = None
+                then()
 
     def _read_on(self, link: Link) -> None:
         if link is self._link:
             self._read()
+
+
+def order_of(entry_id: bytes) -> tuple[int, int]:
+    """Where an entry stands in its stream: ids compare by their numbers, not as text."""
+    milliseconds, _, number = entry_id.partition(b"-")
+    return int(milliseconds), int(number)
 
 
 def _ignore(_reply: Reply) -> None:

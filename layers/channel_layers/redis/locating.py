@@ -34,6 +34,9 @@ class Locator(Protocol):
             CannotConnect: nobody knows.
         """
 
+    async def confirms(self, endpoint: Endpoint) -> bool:
+        """Whether a server is still the one, as far as can be found out; it never raises."""
+
     def distrust(self) -> None:
         """What was told last is wrong, or its server out of reach: ask again next time."""
 
@@ -52,6 +55,10 @@ class FixedLocator:
     async def locate(self, *, timeout: float) -> Endpoint:
         """The server."""
         return self._endpoint
+
+    async def confirms(self, endpoint: Endpoint) -> bool:
+        """It cannot be another one."""
+        return True
 
     def distrust(self) -> None:
         """There is no other place to look."""
@@ -105,6 +112,13 @@ class SentinelLocator:
                 f"{sentinel.label} knows no master {self._name!r}", permanent=True
             )
         raise CannotConnect(f"{self.label} was not found: {failure}", permanent=failure.permanent)
+
+    async def confirms(self, endpoint: Endpoint) -> bool:
+        """Whether a Sentinel still names it: a master that is replaced is told only later."""
+        try:
+            return await self.locate(timeout=ASK_SECONDS) == endpoint
+        except CannotConnect:
+            return True
 
     def distrust(self) -> None:
         """The Sentinel asked first may be cut off from the others: ask another one."""
@@ -222,6 +236,10 @@ class SlotLocator:
     async def locate(self, *, timeout: float) -> Endpoint:
         """The node."""
         return await self._nodes.node_of(self._slot, timeout=timeout)
+
+    async def confirms(self, endpoint: Endpoint) -> bool:
+        """A node that has lost its slot says so itself."""
+        return True
 
     def distrust(self) -> None:
         """The slot may have moved."""

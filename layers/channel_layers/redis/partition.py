@@ -108,6 +108,7 @@ class Partition:
         self._links: list[Link] = []
         self._broken: asyncio.Future[str] | None = None
         self._ready: asyncio.Future[None] | None = None
+        self._told_gap = ""
         self._registration = Registration(self.keys, settings, self._ask)
         if progress is not None:
             self._inbox.last, self._registration.run_id, self.outbox.number = progress
@@ -224,7 +225,7 @@ class Partition:
                 self._watcher.up(self._index, again=again)
                 if self._ready is not None and not self._ready.done():
                     self._ready.set_result(None)
-            return await self._serve(broken)
+            return await self._serve(endpoint, broken)
         finally:
             self._disconnect(broken.result() if broken.done() else "the layer was closed")
 
@@ -256,17 +257,25 @@ class Partition:
         except CannotConnect:
             self._locator.distrust()
             raise
-        self._inbox.attach(reading, found.last if found.gap or read is None else read)
+        self._inbox.attach(reading, found.begin(read))
         if found.gap is not None:
             self.outbox.forgotten(found.gap)
-            self._watcher.lost(self._index, found.gap)
-            registration.rejoin(commands, self._watcher.joined(self._index))
+            self._told_gap = found.gap
+            # What is there still comes first; then what does not come any more is known.
+            self._inbox.when_read(found.last, self._tell_gap)
+            if found.there:
+                registration.rejoin(commands, self._watcher.joined(self._index))
         if read is not None:
             # Not before its memberships: those that hold must not take it to be ready.
             beat = script("beat").sha
             commands.execute(pack(("EVALSHA", beat, 1, *self._beat_words())), _ignore)
             if not found.there:
                 await registration.hold(commands)
+
+    def _tell_gap(self) -> None:
+        self._watcher.lost(self._index, self._told_gap)
+        if self._links:  # what was under way has been settled, and may be a membership
+            self._registration.rejoin(self._links[0], self._watcher.joined(self._index))
 
     async def _ask(self, link: Link, *words: Word) -> Reply:
         """One command outside the order of the others."""
@@ -285,7 +294,7 @@ class Partition:
                 raise CannotConnect(broken.result())
         return await future
 
-    async def _serve(self, broken: asyncio.Future[str]) -> str:
+    async def _serve(self, endpoint: Endpoint, broken: asyncio.Future[str]) -> str:
         beats = 0
         while not broken.done():
             await asyncio.wait([broken], timeout=BEAT_SECONDS)
@@ -294,9 +303,21 @@ class Partition:
             elif not broken.done():
                 beats += 1
                 self._beat()
+                await self._confirm(endpoint, broken)
                 if beats % REFRESH_BEATS == 0 and self._links:
                     self._registration.rejoin(self._links[0], self._watcher.joined(self._index))
         return broken.result()
+
+    async def _confirm(self, endpoint: Endpoint, broken: asyncio.Future[str]) -> None:
+        """A master that was replaced may not know it for a while: is this still the server?"""
+        confirming = asyncio.ensure_future(self._locator.confirms(endpoint))
+        try:
+            waited: list[asyncio.Future[bool] | asyncio.Future[str]] = [confirming, broken]
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+            if confirming.done() and not confirming.result():
+                self._break("another server has taken over")
+        finally:
+            confirming.cancel()
 
     def _beat(self) -> None:
         inbox, _, *words = self._beat_words()

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple, Protocol
 
 from channel_layers.redis.answers import as_bytes, as_int, as_list
 from channel_layers.redis.endpoint import CannotConnect, Endpoint
+from channel_layers.redis.inbox import order_of
 from channel_layers.redis.keys import Keys
 from channel_layers.redis.link import Link, Reply, Word, pack
 from channel_layers.redis.scripts import all_scripts, script
@@ -45,6 +46,12 @@ class Registered(NamedTuple):
     """Id of the last entry that the inbox ever had."""
     gap: str | None
     """Why entries may be missing between what was read and what comes; None if none are."""
+
+    def begin(self, read: bytes | None) -> bytes:
+        """Behind which entry to read on: the one that was read last, if that means anything."""
+        if read is None or not self.there or order_of(self.last) < order_of(read):
+            return self.last
+        return read
 
 
 class Registration:
@@ -144,7 +151,7 @@ class Registration:
     def _gap(there: bool, last: bytes, read: bytes, *, same: bool) -> str | None:
         if not there:
             return "the server has lost what it held"
-        if _order(last) < _order(read):
+        if order_of(last) < order_of(read):
             return "the server is behind the one before it"
         if not same:
             return "another server has taken over, or it was restarted"
@@ -162,11 +169,6 @@ class Registration:
                 permanent=True,
             )
         return facts.get("run_id", "")
-
-
-def _order(entry_id: bytes) -> tuple[int, int]:
-    milliseconds, _, number = entry_id.partition(b"-")
-    return int(milliseconds), int(number)
 
 
 def _ignore(_reply: Reply) -> None:
