@@ -25,8 +25,8 @@ __all__ = ["ClusterNode", "RedisCluster", "RedisSentinel", "SentinelServer"]
 SLOTS: Final = 16384
 WAIT_SECONDS: Final = 30.0
 POLL_SECONDS: Final = 0.02
-HIGHEST_PORT: Final = 55_000
-"""A cluster node also listens 10,000 ports above its own."""
+BUS_OFFSET: Final = 10_000
+"""By so much higher is the port on which the nodes of a cluster talk to each other."""
 
 
 class ClusterNode(RedisServer):
@@ -53,9 +53,7 @@ class ClusterNode(RedisServer):
         return _text(self.client, "CLUSTER", "MYID")
 
     def _free_port(self) -> int:
-        while (port := free_port()) > HIGHEST_PORT:
-            pass
-        return port
+        return free_port(BUS_OFFSET)
 
 
 class RedisCluster:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -23,7 +24,7 @@ from collections import deque
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
 
 __all__ = [
     "SERVERS",
@@ -342,9 +343,19 @@ SERVERS: dict[str, type[Server]] = {
 }
 
 
-def free_port() -> int:
-    """A port of 127.0.0.1 on which nobody listens."""
-    with contextlib.closing(socket.socket()) as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
+PORTS: Final = range(20_000, 22_000)
+"""Below those that systems give to outgoing connections, as is what lies 10,000 above them."""
+
+
+def free_port(*offsets: int) -> int:
+    """A port of 127.0.0.1 on which nobody listens, nor on the ones so far above it."""
+    for port in random.sample(PORTS, len(PORTS)):
+        with contextlib.ExitStack() as stack:
+            try:
+                for offset in (0, *offsets):
+                    probe = stack.enter_context(contextlib.closing(socket.socket()))
+                    probe.bind(("127.0.0.1", port + offset))
+            except OSError:
+                continue
+            return port
+    raise ServerError(f"No port from {PORTS.start} to {PORTS.stop} is free.")
