@@ -67,6 +67,7 @@ class BrokeredLayer(ChannelLayer):
             transport,
             self._hub,
             self._lock,
+            self._waker,
             spawn=self._spawn,
             call=self._on_home,
             held_back=self._router.holds_back,

@@ -115,7 +115,8 @@ class DistributedLayer(BrokeredLayer):
             await self._home.run(lambda: self._group_add_here(group, channel))
 
     async def _group_add_here(self, group: str, channel: str) -> None:
-        await self._ready()
+        if not self._started:
+            await self._ready()
         group, channel = str.__str__(group), str.__str__(channel)
         process = process_of(channel)
         if process is None:
@@ -129,7 +130,9 @@ class DistributedLayer(BrokeredLayer):
             self._membership.begin_add(group, channel, self._clock())
             try:
                 frame = self._router.control_frame(group, Add(group, channel))
-                await self._transport.add_member(group, process, frame)
+                ordered = self._router.holds_back()
+                if await self._transport.add_myself(group, frame, ordered=ordered):
+                    self._membership.added(group, channel, self._clock())
             except BaseException:
                 self._membership.add_failed(group, channel)
                 raise
@@ -138,7 +141,8 @@ class DistributedLayer(BrokeredLayer):
         await self._home.run(lambda: self._group_discard_here(group, channel))
 
     async def _group_discard_here(self, group: str, channel: str) -> None:
-        await self._ready()
+        if not self._started:
+            await self._ready()
         group, channel = str.__str__(group), str.__str__(channel)
         process = process_of(channel)
         if process is None:

@@ -11,13 +11,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from typing import Final
 
 from channel_layers.exceptions import LayerError
 from channel_layers.hub import Hub
+from channel_layers.mailbox import Item, Mailbox
 from channel_layers.transport import Transport
+from channel_layers.wake import Waker
 
 __all__ = ["Membership"]
 
@@ -35,7 +37,7 @@ class Membership:
     """The groups that this process has joined; what is marked (locked) needs the layer's lock.
 
     Args:
-        hub, lock: of the layer.
+        hub, lock, waker: of the layer.
         spawn: runs a coroutine as a task that the layer owns.
         call: calls a function on the home loop, from any thread.
         held_back: whether entries have been read and not yet been looked at: an addition may
@@ -47,6 +49,7 @@ class Membership:
         transport: Transport,
         hub: Hub,
         lock: threading.Lock,
+        waker: Waker,
         *,
         spawn: Callable[[Coroutine[object, object, None]], None],
         call: Callable[[Callable[[], object]], None],
@@ -57,11 +60,12 @@ class Membership:
         self._transport = transport
         self._hub = hub
         self._lock = lock
+        self._waker = waker
         self._spawn = spawn
         self._call = call
         self._held_back = held_back
-        self._adding: Counter[Pair] = Counter()
-        """Own additions that are under way."""
+        self.adding: dict[str, dict[str, list[Item]]] = {}
+        """Own additions that are under way: group -> channel -> what has come meanwhile."""
         self._discarding: dict[Pair, set[str]] = {}
         """Own discards that are under way, by their tokens."""
         self._emptied: list[str] = []
@@ -85,7 +89,7 @@ class Membership:
                 or group not in self.joined
                 or (box.left is not None and group in box.left)
                 or (group, channel) in self._discarding
-                or (group, channel) in self._adding
+                or channel in self.adding.get(group, ())
             ):
                 return False
             self._hub.add(group, box, now)
@@ -95,12 +99,34 @@ class Membership:
         """Note that an addition goes under way."""
         with self._lock:
             self._hub.open(channel, now, process=True)
-            self._adding[group, channel] += 1
+            self.adding.setdefault(group, {}).setdefault(channel, [])
+
+    def added(self, group: str, channel: str, now: float) -> None:
+        """The broker has made this process a member, and nothing older is under way to it."""
+        with self._lock:
+            came = self._end_add(group, channel)
+            box = self._join(group, channel, now)
+            for item in came:
+                if box is not None and self._hub.offer(box, item, now) and box.waiters:
+                    self._waker.wake((box,))
 
     def add_failed(self, group: str, channel: str) -> None:
-        """It did not get under way."""
+        """It did not get under way, or nobody knows."""
         with self._lock:
             self._end_add(group, channel)
+            if group not in self._hub.groups:
+                self.joined.add(group)
+                self.emptied(group)
+
+    def came(self, group: str, item: Item) -> None:
+        """A message to a group came before it is known whether it is for those that join (locked).
+
+        The answer to an addition and what is sent after it come on two connections.
+        """
+        for channel, items in self.adding[group].items():
+            box = self._hub.boxes.get(channel)
+            if box is not None and not (box.groups and group in box.groups):
+                items.append(item)
 
     def begin_discard(self, group: str, channel: str, token: str) -> None:
         """Note that a discard goes under way."""
@@ -117,7 +143,10 @@ class Membership:
     def add(self, group: str, channel: str, now: float, *, own: bool) -> None:
         """A channel joins (locked)."""
         if own:
-            self._end_add(group, channel)
+            self._end_add(group, channel)  # what has come meanwhile was sent before
+        self._join(group, channel, now)
+
+    def _join(self, group: str, channel: str, now: float) -> Mailbox | None:
         self.joined.add(group)
         box = self._hub.boxes.get(channel)
         if box is not None:
@@ -126,6 +155,7 @@ class Membership:
                 box.left.discard(group)
         elif group not in self._hub.groups:
             self.emptied(group)
+        return box
 
     def discard(self, group: str, channel: str, *, own: str | None) -> None:
         """A channel leaves (locked).
@@ -150,11 +180,11 @@ class Membership:
 
     def lost(self, groups: Callable[[str], bool], now: float) -> None:
         """What was under way for these groups may never come: it is done now (locked)."""
-        for group, channel in [pair for pair in self._adding if groups(pair[0])]:
-            del self._adding[group, channel]
-            if (box := self._hub.boxes.get(channel)) is not None:
-                self._hub.add(group, box, now)
-                self.joined.add(group)
+        for group in [group for group in self.adding if groups(group)]:
+            for channel in self.adding.pop(group):
+                if (box := self._hub.boxes.get(channel)) is not None:
+                    self._hub.add(group, box, now)
+                    self.joined.add(group)
         for pair in [pair for pair in self._discarding if groups(pair[0])]:
             for token in tuple(self._discarding[pair]):
                 self.discard(*pair, own=token)
@@ -163,13 +193,15 @@ class Membership:
         """The broker has forgotten all groups (locked)."""
         self.joined.clear()
         self._plain.clear()
-        self._adding.clear()
+        self.adding.clear()
         self._discarding.clear()
 
-    def _end_add(self, group: str, channel: str) -> None:
-        self._adding[group, channel] -= 1
-        if self._adding[group, channel] <= 0:
-            del self._adding[group, channel]
+    def _end_add(self, group: str, channel: str) -> list[Item]:
+        channels = self.adding.get(group, {})
+        came = channels.pop(channel, [])
+        if not channels:
+            self.adding.pop(group, None)
+        return came
 
     # Plain channels, which no process stands for
 
@@ -220,8 +252,8 @@ class Membership:
             loop = asyncio.get_running_loop()
             loop.call_later(HELD_SECONDS, lambda: self._spawn(self._leave(group)))
             return
-        if group in self.joined:
-            return  # an addition has come since
+        if group in self.joined or group in self.adding:
+            return  # an addition has come since, or is to come
         try:
             await self._transport.leave(group)
         except LayerError:

@@ -266,6 +266,8 @@ class Router:
                 item = Item(deadline, body, shared=True, group=target, position=position)
                 if woken := hub.fan_out(target, item, now):
                     self._waker.wake(woken)
+                if target in self._membership.adding:
+                    self._membership.came(target, item)
             elif kind == Kind.PROCESS_CHANNEL:
                 if envelope.producer == self._layer.process:
                     self.expect_no_more(target)

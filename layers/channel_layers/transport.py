@@ -149,9 +149,21 @@ class Transport(ABC):
 
     @abstractmethod
     async def add_member(self, group: str, process: str, frame: bytes) -> None:
-        """Make a process a member, and bring it a frame behind all that came before.
+        """Make another process a member, and bring it a frame behind all that came before.
 
         Every later :meth:`to_group` reaches it. Nothing happens if the process is gone.
+        """
+
+    @abstractmethod
+    async def add_myself(self, group: str, frame: bytes, *, ordered: bool) -> bool:
+        """Make this process a member.
+
+        Args:
+            ordered: bring it the frame in any case.
+
+        Returns:
+            True if nothing was under way to this process, so that the frame is not needed and
+            does not come; False if it comes behind what is.
         """
 
     @abstractmethod

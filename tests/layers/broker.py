@@ -43,6 +43,9 @@ class Broker:
     def __init__(self, *, partitions: int = 1, held: bool = False) -> None:
         self.partitions = partitions
         self.held = held
+        self.answers = asyncio.Event()
+        """Unless it is set, the answers to additions of a process by itself are late."""
+        self.answers.set()
         self.away = False
         """While it is, every verb is refused."""
         self.processes: dict[str, LoopbackTransport] = {}
@@ -167,6 +170,15 @@ class LoopbackTransport(Transport):
         self._reach()
         if self._put(group, process, frame, adds=group):
             self.broker.groups[group].add(process)
+
+    async def add_myself(self, group: str, frame: bytes, *, ordered: bool) -> bool:
+        self._reach()
+        if ordered or self.inboxes[self.partition_of(group)].entries:
+            await self.add_member(group, self.process, frame)
+            return False
+        self.broker.groups[group].add(self.process)
+        await self.broker.answers.wait()  # what is sent meanwhile may well come before
+        return True
 
     async def leave(self, group: str) -> None:
         self._reach()

@@ -151,11 +151,15 @@ class Partition:
             script, key, base, *arguments, numbered=place, once=once, seconds=seconds
         )
 
+    @property
+    def read(self) -> bytes:
+        """Id of the entry of this process's inbox that was read last."""
+        return self._inbox.last or b"0-0"
+
     def leave(self, group: str) -> asyncio.Future[Reply]:
         """End this process's membership, unless an entry that is unread has added it again."""
-        read = self._inbox.last or b"0-0"
         return self.run(
-            script("leave"), self.keys.group(group), group, self._settings.process, read
+            script("leave"), self.keys.group(group), group, self._settings.process, self.read
         )
 
     async def stop(self) -> None:

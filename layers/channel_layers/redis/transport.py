@@ -10,6 +10,7 @@ from channel_layers.codec import Position
 from channel_layers.history import Entry as LogEntry
 from channel_layers.history import Limits
 from channel_layers.redis.answers import as_bytes, as_int, as_list, as_text, as_texts
+from channel_layers.redis.link import Reply
 from channel_layers.redis.partition import Partition
 from channel_layers.redis.plain import PlainChannels
 from channel_layers.redis.scripts import script
@@ -89,22 +90,26 @@ class RedisTransport(PlainChannels):
 
     async def add_member(self, group: str, process: str, frame: bytes) -> None:
         """See :class:`Transport`."""
-        partition = self._of(group)
-        keys = partition.keys
-        while not await partition.run(
-            _ADD_MEMBER,
-            keys.group(group),
-            group,
-            process,
-            frame,
-            GROUP_TTL_MS,
-            self._settings.ttl_ms,
-        ):
-            if process != self._process:
-                return
+        await self._add(self._of(group), group, process, frame, b"")
+
+    async def add_myself(self, group: str, frame: bytes, *, ordered: bool) -> bool:
+        """See :class:`Transport`."""
+        while True:
+            partition = self._of(group)
+            read = b"" if ordered else partition.read
+            outcome = await self._add(partition, group, self._process, frame, read)
+            if outcome:
+                return outcome == 2
             # The server has forgotten this very process: once more when that is mended.
             partition.check()
             await asyncio.sleep(FORGOTTEN_SECONDS)
+
+    def _add(
+        self, partition: Partition, group: str, process: str, frame: bytes, read: bytes
+    ) -> asyncio.Future[Reply]:
+        ttl = self._settings.ttl_ms
+        key = partition.keys.group(group)
+        return partition.run(_ADD_MEMBER, key, group, process, frame, GROUP_TTL_MS, ttl, read)
 
     async def tell(self, group: str, process: str, frame: bytes) -> None:
         """See :class:`Transport`."""

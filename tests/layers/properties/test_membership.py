@@ -114,7 +114,7 @@ class MembershipMachine(RuleBasedStateMachine):
             membership = layer._membership
             assert membership.joined == set()
             assert not layer._hub.groups
-            assert not membership._adding
+            assert not membership.adding
             assert not membership._discarding
 
     async def close(self) -> None:
@@ -272,7 +272,7 @@ async def test_a_broker_that_is_away_refuses_an_addition_but_not_a_discard() -> 
     broker.away = True
     with pytest.raises(LayerUnavailable):
         await layer.group_add("g", channel)
-    assert not layer._membership._adding
+    assert not layer._membership.adding
     broker.away = False
     await layer.group_add("g", channel)
     await settled(broker, lambda: "g" in layer._hub.groups)
@@ -340,7 +340,7 @@ async def test_what_was_lost_on_the_way_is_done_and_said() -> None:
     assert layer._hub.members("h", 0) == [coming]
     assert sorted(layer._membership.joined) == ["g", "h"]
     assert [sorted(groups) for groups in gaps] == [["g", "h"]]
-    assert not layer._membership._adding
+    assert not layer._membership.adding
     assert not layer._membership._discarding
     await layer.close()
 
@@ -370,3 +370,43 @@ async def settled(broker: Broker, condition: object) -> None:
             if condition():
                 return
             await asyncio.sleep(0)
+
+
+async def test_what_comes_before_the_answer_to_an_addition_is_for_the_channel() -> None:
+    broker = Broker()
+    layer, other = LoopbackLayer(broker), LoopbackLayer(broker)
+    channel = await layer.new_channel()
+    broker.answers.clear()
+    adding = asyncio.ensure_future(layer.group_add("g", channel))
+    await settled(broker, lambda: layer.process in broker.groups["g"])
+    await other.group_send("g", {"type": "early"})
+    await settled(broker, lambda: not broker.under_way())
+    broker.answers.set()
+    await adding
+    await other.group_send("g", {"type": "late"})
+    async with asyncio.timeout(2):
+        assert [await layer.receive(channel) for _ in range(2)] == [
+            {"type": "early"},
+            {"type": "late"},
+        ]
+    assert not layer._membership.adding
+    await layer.close()
+    await other.close()
+
+
+async def test_leaving_does_not_overtake_an_addition_whose_answer_is_late() -> None:
+    broker = Broker()
+    layer = LoopbackLayer(broker)
+    one, two = await layer.new_channel(), await layer.new_channel()
+    await layer.group_add("g", one)
+    broker.answers.clear()
+    await layer.close_channel(one)  # the group is empty, and will be left in a moment
+    adding = asyncio.ensure_future(layer.group_add("g", two))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    broker.answers.set()
+    await adding
+    await layer.group_send("g", {"type": "x"})
+    async with asyncio.timeout(2):
+        assert await layer.receive(two) == {"type": "x"}
+    await layer.close()

@@ -77,9 +77,9 @@ class Keyspace:
 
     # Groups
 
-    def add(self, group: str, process: str, ttl: int = 900_000) -> Answer:
+    def add(self, group: str, process: str, ttl: int = 900_000, *, read: bytes = b"") -> Answer:
         key = self.keys.group(group)
-        return self.run("add_member", key, group, process, b"added", ttl, TTL)
+        return self.run("add_member", key, group, process, b"added", ttl, TTL, read)
 
     def leave(self, group: str, process: str, read: bytes) -> Answer:
         return self.run("leave", self.keys.group(group), group, process, read)

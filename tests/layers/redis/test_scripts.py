@@ -416,3 +416,21 @@ def test_every_key_lies_in_the_keyspace_and_lapses_by_itself(space: Keyspace) ->
     assert max(found.values()) <= 1_000_000
     assert TTL - 10_000 < found["i:A"] <= TTL
     assert found["u:A"] > 60_000, "longer than its messages live"
+
+
+def test_a_process_that_has_read_everything_is_a_member_without_an_entry(space: Keyspace) -> None:
+    space.register("A")
+    assert space.add("g", "A", read=space.last("A")) == 2
+    assert space.members("g") == {b"A"}
+    assert space.inbox("A") == []
+    assert space.leave("g", "A", b"0-0") == 1, "nothing was counted that it would have to read"
+
+
+def test_a_process_with_unread_entries_is_told_behind_them(space: Keyspace) -> None:
+    space.register("A")
+    read = space.last("A")
+    space.add("h", "A")
+    assert space.add("g", "A", read=read) == 1
+    assert len(space.inbox("A")) == 2
+    assert space.add("g", "gone", read=read) == 0
+    assert space.members("g") == {b"A"}
