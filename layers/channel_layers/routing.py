@@ -101,6 +101,8 @@ class Router:
         self._give_up: asyncio.TimerHandle | None = None
         self._expected: dict[str, int] = {}
         """Own process channel -> messages that this process sent to it and that are under way."""
+        self.woken = 0
+        """Readers that were woken by messages to groups."""
         self.reconnections = 0
         self.gaps = 0
 
@@ -266,6 +268,7 @@ class Router:
                 item = Item(deadline, body, shared=True, group=target, position=position)
                 if woken := hub.fan_out(target, item, now):
                     self._waker.wake(woken)
+                    self.woken += len(woken)
                 if target in self._membership.adding:
                     self._membership.came(target, item)
             elif kind == Kind.PROCESS_CHANNEL:

@@ -47,6 +47,9 @@ class Log(NamedTuple):
 class Arrivals(Protocol):
     """Who is told what comes from the other processes."""
 
+    woken: int
+    """Readers that were woken by messages to groups so far."""
+
     def arrived(self, partition: int, frame: bytes, age: float, position: Position | None) -> None:
         """A frame for this process, in the order of its partition.
 

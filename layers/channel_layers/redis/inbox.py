@@ -25,6 +25,10 @@ TRIM_ENTRIES: Final = 250
 TRIM_BYTES: Final = 256 * 1024
 """What has been read may lie in the server until it is so much."""
 
+BUSY_SECONDS: Final = 0.001
+BUSY_READERS: Final = 16
+"""Who wakes so many readers, so soon after the last time, reads on a moment later."""
+
 logger = logging.getLogger("channel_layers")
 
 Entry = list[bytes]
@@ -39,6 +43,7 @@ class Inbox:
     Args:
         key: of the stream.
         arrived: called with the fields of each entry and its age in seconds.
+        woken: how many readers of this process have been woken so far.
         failed: called with an error of the server.
     """
 
@@ -47,6 +52,7 @@ class Inbox:
         key: str,
         *,
         arrived: Callable[[Entry, float], None],
+        woken: Callable[[], int],
         failed: Callable[[str], None],
     ) -> None:
         self.last: bytes | None = None
@@ -55,6 +61,8 @@ class Inbox:
         """When the server last said anything, by the loop's clock."""
         self._key = key
         self._arrived = arrived
+        self._woken = woken
+        self._read_at = 0.0
         self._failed = failed
         self._loop = asyncio.get_running_loop()
         self._link: Link | None = None
@@ -125,6 +133,7 @@ class Inbox:
         self._untrimmed += len(entries)
         self._untrimmed_bytes += size
         self._count = max(1, min(COUNT, READ_BYTES * len(entries) // (size + 1)))
+        woken = self._woken()
         now_ms = as_int(reply[0]) * 1000 + as_int(reply[1]) // 1000
         for entry_id, fields in entries:
             age_ms = now_ms - int(entry_id.partition(b"-")[0])
@@ -134,7 +143,13 @@ class Inbox:
                 logger.exception("Dropped an entry of %s.", self._key)
         self._pass_milestone()
         # Not at once: the readers of these messages go first.
-        self._loop.call_soon(self._read_on, link)
+        now = self._loop.time()
+        if now - self._read_at < BUSY_SECONDS and self._woken() - woken >= BUSY_READERS:
+            # They have work for longer than this, and what comes meanwhile is read in one go.
+            self._loop.call_later(BUSY_SECONDS, self._read_on, link)
+        else:
+            self._loop.call_soon(self._read_on, link)
+        self._read_at = now
 
     def _pass_milestone(self) -> None:
         if self._milestone is not None and self.last is not None:

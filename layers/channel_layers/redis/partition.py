@@ -45,6 +45,9 @@ class Watcher(Protocol):
     def entry(self, index: int, fields: Entry, age: float) -> None:
         """An entry of the inbox."""
 
+    def woken(self) -> int:
+        """How many readers of this process have been woken so far."""
+
     def up(self, index: int, *, again: bool) -> None:
         """The server was reached and knows this process."""
 
@@ -102,7 +105,10 @@ class Partition:
             stuck=lambda: self._break("it does not answer"),
         )
         self._inbox = Inbox(
-            self.keys.inbox(settings.process), arrived=self._arrived, failed=self._reading_failed
+            self.keys.inbox(settings.process),
+            arrived=self._arrived,
+            woken=watcher.woken,
+            failed=self._reading_failed,
         )
         self._task: asyncio.Task[None] | None = None
         self._links: list[Link] = []

@@ -148,6 +148,10 @@ class Partitions(Transport):
         elif kind == b"full":
             self._arrivals.lost(index, "this process read too slowly: its inbox was full")
 
+    def woken(self) -> int:
+        """How many readers of this process have been woken so far."""
+        return self._arrivals.woken
+
     def up(self, index: int, *, again: bool) -> None:
         """A server was reached."""
         if self.connected:

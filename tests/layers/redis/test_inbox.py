@@ -34,10 +34,13 @@ class Reader:
         self.errors: list[str] = []
         self.ended = asyncio.Event()
         self.link: Link | None = None
-        self.inbox = Inbox(KEY, arrived=self.arrived, failed=self.failed)
+        self.woken = 0
+        self.wakes = 0
+        self.inbox = Inbox(KEY, arrived=self.arrived, woken=lambda: self.woken, failed=self.failed)
         self._changed = asyncio.Event()
 
     def arrived(self, fields: Entry, age: float) -> None:
+        self.woken += self.wakes
         self.entries.append(fields)
         self.ages.append(age)
         self._changed.set()
@@ -89,6 +92,41 @@ async def test_entries_come_once_and_in_order_before_and_after_attaching(
     await reader.until(1000)
     assert reader.numbers() == list(range(1000))
     assert reader.entries[0] == [b"d", b"0"]
+
+
+async def test_who_wakes_many_readers_reads_seldom_and_loses_nothing(
+    server: RedisServer, admin: Redis, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BUSY_SECONDS", 0.02)  # longer than writing one entry takes
+    reader.wakes = module.BUSY_READERS
+    await reader.attach(server.port)
+    before = await reads(admin)
+    for number in range(100):
+        await write(admin, number, 1)
+    await reader.until(100)
+    assert reader.numbers() == list(range(100))
+    assert await reads(admin) - before < 50, "what came meanwhile was to be read in one go"
+
+
+async def reads(admin: Redis) -> int:
+    found = await admin.info("commandstats")
+    return int(found.get("cmdstat_xread", {"calls": 0})["calls"])
+
+
+async def test_all_up_to_an_entry_has_been_handed_on_before_it_is_said(
+    server: RedisServer, admin: Redis, reader: Reader
+) -> None:
+    await write(admin, 0, 5)
+    (last,) = [entry for entry, fields in await entries(admin) if fields["d"] == "3"]
+    seen: list[int] = []
+    await reader.attach(server.port)
+    reader.inbox.when_read(last.encode(), lambda: seen.append(len(reader.entries)))
+    assert seen == []
+    await reader.until(5)
+    assert seen
+    assert seen[0] >= 4
+    reader.inbox.when_read(last.encode(), lambda: seen.append(-1))
+    assert seen[1:] == [-1], "it was read long ago"
 
 
 async def test_reading_begins_behind_the_entry_that_is_named(
