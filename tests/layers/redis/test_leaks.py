@@ -76,7 +76,7 @@ async def test_a_killed_process_leaves_only_what_expires(
     await remote.kill()
     left = await keys_of(admin, prefix)
     assert {name for name in left if name.endswith(process)} >= {
-        f"{{{prefix}}}:{kind}:{process}" for kind in "iknu"
+        f"{{{prefix}}}:{kind}:{process}" for kind in "iku"
     }
     assert [name for name, lives in left.items() if lives <= 0] == []
 
