@@ -3,8 +3,8 @@
 redis-py connects: addresses, TLS, passwords and their providers, databases. Then the link takes the
 transport over and speaks the protocol by itself with hiredis. Commands that are given in one
 turn of the event loop leave in one write, and replies call their handlers in order, which costs a
-fourteenth of the CPU of redis-py's calls (``docs/architecture.md``). Nothing else of the layer knows
-of sockets.
+fourteenth of the CPU of redis-py's calls (``docs/architecture.md``). Nothing else of the layer
+knows of sockets.
 """
 
 from __future__ import annotations
