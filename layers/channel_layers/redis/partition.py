@@ -328,6 +328,8 @@ class Partition:
                 self._break("another server has taken over")
         finally:
             confirming.cancel()
+            # Its connection has to be closed before whoever stops this goes on.
+            await asyncio.gather(confirming, return_exceptions=True)
 
     def _beat(self) -> None:
         inbox, _, *words = self._beat_words()
