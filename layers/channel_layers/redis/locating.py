@@ -34,6 +34,10 @@ class Locator(Protocol):
             CannotConnect: nobody knows.
         """
 
+    @property
+    def may_change_unnoticed(self) -> bool:
+        """Whether a server that is not the one any more may not say so: ask :meth:`confirms`."""
+
     async def confirms(self, endpoint: Endpoint) -> bool:
         """Whether a server is still the one, as far as can be found out; it never raises."""
 
@@ -43,6 +47,8 @@ class Locator(Protocol):
 
 class FixedLocator:
     """A server that stays where it is."""
+
+    may_change_unnoticed = False
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
@@ -76,6 +82,8 @@ class SentinelLocator:
         name: of the master.
         master: the options with which it is reached; its address is not used.
     """
+
+    may_change_unnoticed = True
 
     def __init__(self, sentinels: Sequence[Endpoint], name: str, master: Endpoint) -> None:
         self._sentinels = list(sentinels)
@@ -223,6 +231,8 @@ class SlotLocator:
         nodes: of the cluster.
         slot: in which all keys of the partition lie.
     """
+
+    may_change_unnoticed = False
 
     def __init__(self, nodes: ClusterMap, slot: int) -> None:
         self._nodes = nodes

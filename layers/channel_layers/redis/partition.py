@@ -313,7 +313,8 @@ class Partition:
             elif not broken.done():
                 beats += 1
                 self._beat()
-                await self._confirm(endpoint, broken)
+                if self._locator.may_change_unnoticed:
+                    await self._confirm(endpoint, broken)
                 if beats % REFRESH_BEATS == 0 and self._links:
                     self._registration.rejoin(self._links[0], self._watcher.joined(self._index))
         return broken.result()
